@@ -41,11 +41,42 @@ export const limits = {
   /** How long a request waits for a leader, a position or a place in the queue before it is refused. */
   requestWaitMs: 10_000,
 
+  // HTTP.
+  /** From a connection's first byte to the end of a request's headers: a slow sender is cut off. */
+  httpHeadersMs: 10_000,
+  /** From a request's first byte to its last. */
+  httpRequestMs: 30_000,
+  /** A client that takes none of its answer for this long is cut off. */
+  httpStalledMs: 30_000,
+  /** An idle connection is kept this long: longer than the usual load balancer keeps it, so that the balancer and
+   *  not we end it, and no request is sent into a closing connection. */
+  httpKeepAliveMs: 72_000,
+  /** How often slow connections are looked for. */
+  httpCheckMs: 1_000,
+  /** On closing, requests under way may still finish within this time. */
+  httpDrainMs: 5_000,
+  /** Connections open at once, links between nodes included. */
+  httpConnectionsMax: 10_000,
+  /** Request line and headers. */
+  httpHeaderBytesMax: 16 * KiB,
+  /** A request from one node to another carries a client's request, whose SQL texts are written out in full. */
+  internalBytesMax: 128 * MiB,
+  /** A request from one node to another is not answered for this long: transactionMs and requestWaitMs and some. */
+  forwardMs: 45_000,
+  /** Connecting to another node. */
+  forwardConnectMs: 1_000,
+  /** Connections to one other node for forwarded requests. */
+  forwardConnectionsMax: 64,
+
   // Sizes.
   /** A request body. */
   requestBytesMax: 16 * MiB,
   /** Nesting of a JSON body; deeper input is refused before it is parsed. */
   jsonDepthMax: 64,
+  /** Objects and arrays in a JSON body: they cost far more memory than bytes. */
+  jsonContainersMax: 2_000_000,
+  /** SQL texts of one request, with stored texts written out wherever they are referred to. */
+  expandedSqlBytesMax: 32 * MiB,
   /** The answer to one statement, as JSON. */
   responseBytesMax: 10 * MiB,
   /** SQL text of one statement. */
@@ -66,12 +97,20 @@ export const limits = {
   streamsMax: 10_000,
   /** SQL texts kept for one stream. */
   storedSqlMax: 150,
+  /** Characters of all SQL texts kept for all streams of one node. */
+  storedSqlCharsMax: 64 * MiB,
+  /** How long a closed stream is remembered, so that a late request learns why it was closed. */
+  streamTombstoneMs: 300_000,
+  /** Closed streams remembered at once. */
+  streamTombstonesMax: 10_000,
 
   // Log.
   /** A segment is closed when it has grown past this. */
   segmentBytesMax: 16 * MiB,
   /** Log kept for followers that are behind, by default. Older entries are fetched by page sync. */
   logRetentionBytes: 256 * MiB,
+  /** Newest entries kept in memory, so that followers in step are served without a read. */
+  logCacheBytesMax: 32 * MiB,
   /** Entries proposed and not yet committed, as bytes; beyond it the writer pauses. */
   uncommittedBytesMax: 64 * MiB,
   /** Appends to one follower that have not been answered. */
@@ -100,7 +139,22 @@ export const limits = {
   /** Pages that may have changed since they were sent and still go into the last, atomic message. */
   syncFinalPagesMax: 2_048,
 
+  /** Groups whose page hashes travel in one message: 4096 hashes, 32 KiB. */
+  syncHashGroups: 16,
+  /** Changes may come so fast that a round never shrinks; a sync that has not ended after so many is given up. */
+  syncRoundsMax: 100,
+
   // Peers.
+  /** Between two pulses of a link. Seven fit into `peerSilentMs`. */
+  peerPulseMs: 200,
+  /** One frame of a peer that has not proved who it is. */
+  peerHandshakeBytesMax: 1 * KiB,
+  /** Connections that have not proved who they are, at one time; more are closed at once. */
+  peerPendingMax: 64,
+  /** Bytes that a page sync may have queued on its link before `drained` makes it wait. */
+  peerSyncBufferBytes: 1 * MiB,
+  /** Bytes given to the kernel in one write, so that progress on a huge frame can be seen. */
+  socketWriteBytes: 1 * MiB,
   /** One frame between nodes. Holds the largest entry with room to spare. */
   peerFrameBytesMax: 320 * MiB,
   /** Bytes waiting to be sent on one link before back-pressure is told. */

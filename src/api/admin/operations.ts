@@ -1,0 +1,89 @@
+/**
+ * What an operator does with a cluster: verify, switch over, add and remove members. Any node takes them.
+ *
+ * A web page that the operator happens to look at must not be able to do these things: browsers send an Origin, and
+ * one that is not this server's own is refused [hostile-cases 25].
+ */
+
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { ClientError } from "../../base/errors.ts";
+import { type MemberKind, type NodeId, nodeId, nodeIdPattern } from "../../vocabulary.ts";
+import type { Backend } from "../backend.ts";
+import { sendJson } from "../errors.ts";
+import { type JsonObject, parseJsonObject } from "../json-body.ts";
+import { withNulls } from "./probes.ts";
+
+const kinds: readonly MemberKind[] = ["voter", "learner", "witness"];
+const addressPattern = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
+
+export function addOperationRoutes(app: FastifyInstance, backend: Backend): void {
+  app.addHook("onRequest", async (request) => {
+    if (request.url.startsWith("/admin/")) refuseForeignPages(request);
+  });
+
+  app.post("/admin/verify", async (_request, reply) =>
+    sendJson(reply, 200, withNulls(await backend.verify())),
+  );
+
+  app.post("/admin/switchover", async (request, reply) => {
+    const body = request.body === undefined ? {} : parseJsonObject(request.body);
+    const to = body["to"] ?? undefined;
+    const result = await backend.switchover(to === undefined ? undefined : decodeNodeId(to, "to"));
+    return sendJson(reply, 200, withNulls(result));
+  });
+
+  app.post("/admin/members", async (request, reply) => {
+    const body = parseJsonObject(request.body);
+    const member = {
+      id: decodeNodeId(body["id"], "id"),
+      kind: decodeKind(body),
+      address: decodeAddress(body["address"]),
+    };
+    await backend.addMember(member);
+    return sendJson(reply, 200, withNulls(member));
+  });
+
+  app.delete("/admin/members/:id", async (request, reply) => {
+    const id = decodeNodeId((request.params as { id?: unknown }).id, "id");
+    await backend.removeMember(id);
+    return sendJson(reply, 200, withNulls({ id, removed: true }));
+  });
+}
+
+function refuseForeignPages(request: FastifyRequest): void {
+  const { origin, host } = request.headers;
+  if (origin === undefined) return;
+  const originHost = URL.canParse(origin) ? new URL(origin).host : undefined;
+  if (originHost !== undefined && originHost === host) return;
+  throw new ClientError("UNAUTHORIZED", `requests from pages of ${origin} are not accepted here`);
+}
+
+function decodeNodeId(value: unknown, what: string): NodeId {
+  if (typeof value === "string" && nodeIdPattern.test(value)) return nodeId(value);
+  throw new ClientError(
+    "BAD_REQUEST",
+    `${what} must be the name of a node: 1 to 32 of a-z 0-9 _ -`,
+  );
+}
+
+function decodeKind(body: JsonObject): MemberKind {
+  const kind = body["kind"] ?? "voter";
+  const known = kinds.find((k) => k === kind);
+  if (known === undefined) {
+    throw new ClientError("BAD_REQUEST", `kind must be one of ${kinds.join(", ")}`);
+  }
+  return known;
+}
+
+function decodeAddress(value: unknown): string {
+  const match = typeof value === "string" ? addressPattern.exec(value) : null;
+  if (
+    typeof value !== "string" ||
+    match === null ||
+    Number(match[1]) > 65_535 ||
+    match[1] === "0"
+  ) {
+    throw new ClientError("BAD_REQUEST", "address must be host:port, such as 10.0.0.4:7001");
+  }
+  return value;
+}

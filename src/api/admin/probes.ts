@@ -1,0 +1,76 @@
+/**
+ * What load balancers and people ask a node: is it up, does it lead, is it fresh, which version, how is the cluster.
+ * The answers are statuses first; bodies are for people.
+ */
+
+import type { FastifyInstance } from "fastify";
+import { ClientError } from "../../base/errors.ts";
+import type { Backend } from "../backend.ts";
+import { sendError, sendJson } from "../errors.ts";
+
+export type ProbePorts = {
+  readonly backend: Backend;
+  readonly node: string;
+  /** Of Paceline. */
+  readonly version: string;
+};
+
+export function addProbeRoutes(app: FastifyInstance, { backend, node, version }: ProbePorts): void {
+  app.get("/", (_request, reply) =>
+    reply.type("text/plain").send(welcome(node, version, backend.isLeader())),
+  );
+
+  app.get("/version", (_request, reply) => reply.type("text/plain").send(`paceline ${version}\n`));
+
+  app.get("/health", (_request, reply) =>
+    sendJson(reply, 200, JSON.stringify({ status: backend.ready() ? "ok" : "starting" })),
+  );
+
+  app.get("/leader", (_request, reply) => {
+    if (backend.isLeader()) return sendJson(reply, 200, JSON.stringify({ leader: node }));
+    return sendError(reply, new ClientError("NOT_LEADER", `node ${node} does not lead`));
+  });
+
+  app.get("/replica", (request, reply) => {
+    const { maxLagMs } = request.query as { maxLagMs?: unknown };
+    const bound = parseLag(maxLagMs);
+    if (!backend.ready()) {
+      throw new ClientError("NOT_READY", `node ${node} has no database that it may serve yet`);
+    }
+    const lagMs = backend.isLeader() ? 0 : backend.lagMs();
+    if (bound !== undefined && (lagMs === undefined || lagMs > bound)) {
+      const lag = lagMs === undefined ? "an unknown time" : `${Math.ceil(lagMs)} ms`;
+      throw new ClientError("TOO_STALE", `node ${node} is ${lag} behind, asked for ${bound} ms`);
+    }
+    return sendJson(reply, 200, JSON.stringify({ lagMs: lagMs ?? null }));
+  });
+
+  app.get("/status", async (_request, reply) =>
+    sendJson(reply, 200, withNulls(await backend.status())),
+  );
+}
+
+/** JSON in which what is not known is null, so that the fields are always the same. */
+export function withNulls(value: unknown): string {
+  return JSON.stringify(value, (_key, field: unknown) => (field === undefined ? null : field));
+}
+
+function parseLag(text: unknown): number | undefined {
+  if (text === undefined) return undefined;
+  if (typeof text === "string" && /^\d{1,12}$/.test(text)) return Number(text);
+  throw new ClientError("BAD_REQUEST", "maxLagMs must be a whole number of milliseconds");
+}
+
+function welcome(node: string, version: string, leads: boolean): string {
+  const role = leads ? "the leader" : "a follower";
+  return `This is Paceline ${version}: a replicated SQLite database. Node ${node}, ${role}.
+
+Connect with any libSQL client: give it this URL (http://host:port).
+
+  GET  /status              the cluster and its nodes
+  GET  /health  /leader  /replica?maxLagMs=1000     for load balancers
+  GET  /metrics             for Prometheus
+  POST /v2/pipeline         SQL, for example
+       {"requests":[{"type":"execute","stmt":{"sql":"select 1"}},{"type":"close"}]}
+`;
+}

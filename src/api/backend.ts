@@ -1,0 +1,41 @@
+/**
+ * What the API needs of a node. `node/` implements it; the tests of the API have a small one of their own.
+ *
+ * Every method that can be refused throws ClientError. Anything else that is thrown is a bug of ours, and the API
+ * says so.
+ */
+
+import type { Unit } from "../db/sql/request.ts";
+import type { ClusterStatus, NodeStatus, VerifyReport } from "../node/node-status.ts";
+import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type { Member, NodeId } from "../vocabulary.ts";
+
+export interface Backend {
+  /**
+   * Runs a unit wherever it must run: here, or on the leader. With `session` it continues that transaction; when it
+   * throws, that transaction is over and nothing of it is kept, unless the code is UNKNOWN_OUTCOME.
+   */
+  run(unit: Unit, options: RunOptions): Promise<RunAnswer>;
+  /** Rolls back. An unknown session is fine: it is over already. */
+  closeSession(session: string): void;
+  /** As `run`, only if this node leads; otherwise ClientError NOT_LEADER. Never passes the unit on. */
+  runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer>;
+
+  localStatus(): NodeStatus;
+  /** Asks the other nodes; those that do not answer soon are shown as unreachable. */
+  status(): Promise<ClusterStatus>;
+  isLeader(): boolean;
+  /** Undefined when it cannot be told. */
+  lagMs(): number | undefined;
+  /** The node can answer reads. */
+  ready(): boolean;
+
+  verify(): Promise<VerifyReport>;
+  /** Resolves with the new leader when it leads. Without `to` the most advanced voter is taken. */
+  switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
+  addMember(member: Member): Promise<void>;
+  removeMember(id: NodeId): Promise<void>;
+
+  /** Gauges, and counters whose names end in `Total`, by camelCase name without prefix. */
+  metrics(): Readonly<Record<string, number>>;
+}

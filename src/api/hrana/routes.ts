@@ -1,0 +1,53 @@
+/**
+ * The endpoints of Hrana over HTTP. Version 2 and 3 have the same pipeline; what version 3 added is taken from clients
+ * of version 2 as well. The protobuf encoding of version 3 is not served: clients ask for it and fall back to JSON.
+ */
+
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type EntryId, formatPosition } from "../../vocabulary.ts";
+import { sendJson } from "../errors.ts";
+import { wishesOf } from "../wishes.ts";
+import { runCursor } from "./cursor.ts";
+import { type HranaPorts, runPipeline } from "./pipeline.ts";
+import { runV1 } from "./v1.ts";
+
+type Endpoint = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
+
+export function addHranaRoutes(app: FastifyInstance, ports: HranaPorts): void {
+  for (const version of [1, 2, 3]) {
+    app.get(`/v${version}`, (_request, reply) =>
+      reply.type("text/plain").send(`Hrana ${version} over HTTP is spoken here.\n`),
+    );
+  }
+  const pipeline: Endpoint = async (request, reply) => {
+    const answer = await runPipeline(ports, request.body, wishesOf(request, reply));
+    return sendJson(placed(reply, answer.position), 200, answer.text);
+  };
+  app.post("/v2/pipeline", pipeline);
+  app.post("/v3/pipeline", pipeline);
+
+  app.post("/v3/cursor", async (request, reply) => {
+    const answer = await runCursor(ports, request.body, wishesOf(request, reply));
+    const lines = Readable.from(bytesOf(answer.lines), { objectMode: false });
+    return placed(reply, answer.position).type("text/plain").send(lines);
+  });
+
+  for (const type of ["execute", "batch"] as const) {
+    app.post(`/v1/${type}`, async (request, reply) => {
+      const wishes = wishesOf(request, reply);
+      const answer = await runV1(ports.backend, type, request.body, wishes);
+      return sendJson(placed(reply, answer.position), answer.failed ? 400 : 200, answer.text);
+    });
+  }
+}
+
+function placed(reply: FastifyReply, position: EntryId | undefined): FastifyReply {
+  return position === undefined
+    ? reply
+    : reply.header("paceline-position", formatPosition(position));
+}
+
+function* bytesOf(pieces: Iterable<string>): Generator<Uint8Array> {
+  for (const piece of pieces) yield Buffer.from(piece);
+}

@@ -1,0 +1,35 @@
+/**
+ * One Hrana stream: what must be known of it between two requests. Owned by streams.ts, changed by the one request
+ * that uses it.
+ */
+
+import type { ClientError } from "../../base/errors.ts";
+import { SqlTexts, type TextBudget } from "./sql-texts.ts";
+
+export class Stream {
+  /** 32 hex digits, random. */
+  readonly id: string;
+  readonly texts: SqlTexts;
+  /** Of the last baton given out. */
+  sequence = 0;
+  /** A request is using it. A new stream is busy. */
+  busy = true;
+  /** Set once, by streams.ts. */
+  ended = false;
+  /** When the last request ended, by the monotonic clock. Meaningless while busy. */
+  idleSinceMs = 0;
+  /** Handle of the open transaction. */
+  session: string | undefined = undefined;
+  /** What the stream last set by `PRAGMA foreign_keys`. It runs on many connections, and each must be told. */
+  foreignKeys: boolean | undefined = undefined;
+  /**
+   * Why the transaction that was open is gone, when the client may not know that yet. Until it says that it does, by
+   * ROLLBACK or BEGIN, nothing runs: what it believes to be inside a transaction would otherwise be committed alone.
+   */
+  lost: ClientError | undefined = undefined;
+
+  constructor(id: string, budget: TextBudget) {
+    this.id = id;
+    this.texts = new SqlTexts(budget);
+  }
+}

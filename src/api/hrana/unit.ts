@@ -1,0 +1,102 @@
+/**
+ * Runs the SQL of one request on its stream. All of it goes to the backend in one call, so that a whole pipeline of a
+ * client is one unit of routing, queueing and commit.
+ *
+ * What the backend refuses becomes the result of every request of the unit, inside an answer of status 200: that is
+ * the one place where every client library shows code and message to its user.
+ *
+ * A transaction that breaks is over, and the stream remembers it (stream.ts, `lost`).
+ */
+
+import { assert } from "../../base/assert.ts";
+import { ClientError } from "../../base/errors.ts";
+import type { SqlRequest, Unit } from "../../db/sql/request.ts";
+import type { RunOptions } from "../../node/run.ts";
+import type { EntryId } from "../../vocabulary.ts";
+import type { Backend } from "../backend.ts";
+import type { Stream } from "./stream.ts";
+
+/** What a request says about how it wants to be run. */
+export type Wishes = Omit<RunOptions, "session">;
+
+export type UnitResults = {
+  /** One JSON text of a StreamResult per request of the unit. */
+  readonly results: readonly string[];
+  /** Undefined when nothing ran. */
+  readonly position: EntryId | undefined;
+};
+
+const startPattern = /^\s*(?:begin|rollback)\b/i;
+/** Not ROLLBACK TO, which goes back to a savepoint inside the transaction. */
+const endPattern = /^\s*(?:commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
+
+/** Runs a unit that has at least one request. */
+export async function runUnit(
+  backend: Backend,
+  stream: Stream,
+  unit: Unit,
+  wishes: Wishes,
+): Promise<UnitResults> {
+  if (stream.lost !== undefined && !startsOver(unit)) {
+    return failed(unit, stream.lost.code, lostMessage(stream.lost));
+  }
+  stream.lost = undefined;
+  try {
+    const { session, foreignKeys } = stream;
+    const answer = await backend.run({ ...unit, foreignKeys }, { ...wishes, session });
+    assert(answer.results.length === unit.requests.length, "there is one result for each request");
+    stream.session = answer.session;
+    stream.foreignKeys = answer.foreignKeys ?? foreignKeys;
+    return { results: answer.results, position: answer.position };
+  } catch (error) {
+    if (!(error instanceof ClientError)) throw error;
+    if (stream.session !== undefined) {
+      backend.closeSession(stream.session);
+      stream.session = undefined;
+      if (!finishes(unit)) stream.lost = error;
+    }
+    return failed(unit, error.code, error.message);
+  }
+}
+
+/** The StreamResult of a failure. */
+export function errorResult(code: string, message: string): string {
+  return JSON.stringify({ type: "error", error: { message, code } });
+}
+
+function failed(unit: Unit, code: string, message: string): UnitResults {
+  const result = errorResult(code, message);
+  return { results: unit.requests.map(() => result), position: undefined };
+}
+
+function lostMessage(lost: ClientError): string {
+  return `the transaction was rolled back: ${lost.message}; send ROLLBACK or BEGIN to go on with this stream`;
+}
+
+/** The client knows that its transaction is gone, or ends it anyway. */
+function startsOver(unit: Unit): boolean {
+  const sql = firstSql(unit.requests[0]);
+  return sql !== undefined && startPattern.test(sql);
+}
+
+/** The unit would have ended the transaction, so the client does not believe that one is open. */
+function finishes(unit: Unit): boolean {
+  return unit.requests.some((request) => {
+    const texts =
+      request.type === "batch" ? request.steps.map((step) => step.stmt.sql) : [firstSql(request)];
+    return texts.some((sql) => sql !== undefined && endPattern.test(sql));
+  });
+}
+
+function firstSql(request: SqlRequest | undefined): string | undefined {
+  switch (request?.type) {
+    case "execute":
+      return request.stmt.sql;
+    case "batch":
+      return request.steps[0]?.stmt.sql;
+    case "sequence":
+      return request.sql;
+    default:
+      return undefined;
+  }
+}

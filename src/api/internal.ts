@@ -1,0 +1,75 @@
+/**
+ * What nodes ask each other over HTTP: to run a forwarded request as the leader, to roll back a forwarded transaction,
+ * to say how they are. Paths and formats are in node/forward-wire.ts.
+ *
+ * Every request must show the cluster's token; that is checked before a byte of the body is read.
+ */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { ClientError } from "../base/errors.ts";
+import { limits } from "../limits.ts";
+import { encodeAnswer, internalPaths, isAuthorized } from "../node/forward-wire.ts";
+import { parseConsistency, type RunOptions } from "../node/run.ts";
+import { parsePosition } from "../vocabulary.ts";
+import { withNulls } from "./admin/probes.ts";
+import type { Backend } from "./backend.ts";
+import { sendJson } from "./errors.ts";
+import { RequestDecoder } from "./hrana/decode.ts";
+import { SqlTexts } from "./hrana/sql-texts.ts";
+import { type JsonObject, parseJsonObject } from "./json-body.ts";
+import { signalOf } from "./wishes.ts";
+
+/** A client's request may leave out what a forwarded one spells out: up to two empty lists per statement. */
+const trustedContainersMax = 3 * limits.jsonContainersMax;
+
+export function addInternalRoutes(app: FastifyInstance, backend: Backend, token: string): void {
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    if (isAuthorized(request.headers.authorization, token)) return;
+    throw new ClientError(
+      "UNAUTHORIZED",
+      "this is for the nodes of the cluster; the token is wrong",
+    );
+  };
+  const route = { onRequest, bodyLimit: limits.internalBytesMax };
+
+  app.post(internalPaths.run, route, async (request, reply) => {
+    const body = parseJsonObject(request.body, trustedContainersMax);
+    const requests = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(body["requests"]);
+    const { foreignKeys } = body;
+    const unit = {
+      requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
+      foreignKeys: typeof foreignKeys === "boolean" ? foreignKeys : undefined,
+    };
+    const answer = await backend.runAsLeader(unit, runOptions(body, reply));
+    return reply.type("text/plain").send(Buffer.from(encodeAnswer(answer)));
+  });
+
+  app.post(internalPaths.closeSession, route, async (request, reply) => {
+    const { session } = parseJsonObject(request.body);
+    if (typeof session !== "string")
+      throw new ClientError("BAD_REQUEST", "session must be a string");
+    backend.closeSession(session);
+    return sendJson(reply, 200, "{}");
+  });
+
+  app.get(internalPaths.status, route, async (_request, reply) =>
+    sendJson(reply, 200, withNulls(backend.localStatus())),
+  );
+}
+
+function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
+  const { consistency, minPosition, session, deadlineMs } = body;
+  return {
+    consistency: (typeof consistency === "string" ? parseConsistency(consistency) : undefined) ?? {
+      type: "session",
+    },
+    minPosition: typeof minPosition === "string" ? parsePosition(minPosition) : undefined,
+    session: typeof session === "string" ? session : undefined,
+    deadlineMs: typeof deadlineMs === "number" && deadlineMs > 0 ? deadlineMs : undefined,
+    signal: signalOf(reply),
+  };
+}
+
+function notSql(type: string): never {
+  throw new ClientError("BAD_REQUEST", `${type} is settled by the node that the client talks to`);
+}

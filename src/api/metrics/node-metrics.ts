@@ -1,0 +1,142 @@
+/**
+ * What Prometheus sees of a node. One registry per node, nothing global, so that several nodes fit into one process.
+ *
+ * The node counts for itself and is asked when somebody looks; only HTTP is counted here. Names of the node's numbers
+ * are camelCase; here they become snake_case with a prefix, and counters end in `_total`.
+ */
+
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** What the API asks when somebody looks. */
+export type MetricSources = {
+  node(): Readonly<Record<string, number>>;
+  streams(): number;
+  connections(): number;
+};
+
+/** One request that is over. */
+export type FinishedRequest = {
+  readonly method: string;
+  /** Pattern of the route, not the path: paths are without number. */
+  readonly route: string;
+  readonly status: number;
+  readonly seconds: number;
+};
+
+const prefix = "paceline_";
+/** From a read in memory to a statement at its deadline, in seconds. */
+const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export class NodeMetrics {
+  readonly #registry = new Registry();
+  readonly #sources: MetricSources;
+  readonly #requests: Counter<"method" | "route" | "status">;
+  readonly #seconds: Histogram<"route">;
+  readonly #gaugeByName = new Map<string, Gauge>();
+  readonly #counterByName = new Map<string, Counter>();
+
+  constructor(sources: MetricSources) {
+    this.#sources = sources;
+    const registers = [this.#registry];
+    this.#requests = new Counter({
+      name: `${prefix}http_requests_total`,
+      help: "HTTP requests answered, by route and status.",
+      labelNames: ["method", "route", "status"],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: `${prefix}http_request_seconds`,
+      help: "Time from the headers of a request to the end of its answer.",
+      labelNames: ["route"],
+      buckets,
+      registers,
+    });
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  finished({ method, route, status, seconds }: FinishedRequest): void {
+    this.#requests.inc({ method, route, status: String(status) });
+    this.#seconds.observe({ route }, seconds);
+  }
+
+  /** The text that Prometheus reads. */
+  text(): Promise<string> {
+    this.#gauge("hranaStreams").set(this.#sources.streams());
+    this.#gauge("httpConnections").set(this.#sources.connections());
+    for (const [name, value] of Object.entries(this.#sources.node())) {
+      if (!Number.isFinite(value)) continue;
+      if (name.endsWith("Total")) this.#setCounter(name, value);
+      else this.#gauge(name).set(value);
+    }
+    return this.#registry.metrics();
+  }
+
+  #gauge(name: string): Gauge {
+    const known = this.#gaugeByName.get(name);
+    if (known !== undefined) return known;
+    const gauge = new Gauge({
+      name: prefix + snakeCase(name),
+      help: helpOf(name),
+      registers: [this.#registry],
+    });
+    this.#gaugeByName.set(name, gauge);
+    return gauge;
+  }
+
+  /** The node has the count; ours is brought to it. */
+  #setCounter(name: string, value: number): void {
+    let counter = this.#counterByName.get(name);
+    if (counter === undefined) {
+      counter = new Counter({
+        name: prefix + snakeCase(name),
+        help: helpOf(name),
+        registers: [this.#registry],
+      });
+      this.#counterByName.set(name, counter);
+    }
+    counter.reset();
+    counter.inc(Math.max(0, value));
+  }
+}
+
+/** Help texts of the node's numbers. One that is missing is shown by its name. */
+const helpByName: Readonly<Record<string, string>> = {
+  hranaStreams: "Streams that are open between two requests.",
+  httpConnections: "Open connections, links between nodes included.",
+  term: "Term of the node.",
+  isLeader: "1 on the leader, 0 elsewhere.",
+  isReady: "1 when the node can answer reads.",
+  durableLsn: "Last entry on the disk of this node.",
+  committedLsn: "Last entry known to be safe by the commit rule.",
+  appliedLsn: "Last entry in the served database.",
+  lagEntries: "Committed entries that are not applied here yet.",
+  lagMs: "Age in milliseconds of the newest change that this node lacks.",
+  membersReachable: "Members of the cluster that this node has a link to, itself included.",
+  electionsTotal: "Terms in which this node stood for election.",
+  leaderChangesTotal: "Changes of the leader, as seen by this node.",
+  localReadsTotal: "Units read on this node.",
+  localWritesTotal: "Units run by this node as leader.",
+  forwardedTotal: "Units sent to the leader.",
+  retriedTotal: "Units tried again because they were surely not begun.",
+  writesTotal: "Client transactions committed by this node as leader.",
+  batchesTotal: "Group commits by this node as leader.",
+  killedTotal: "Processes killed because a statement overran its deadline.",
+  writeQueue: "Units waiting for the writer.",
+  logBytes: "Size of the replication log on disk.",
+  databaseBytes: "Size of the served database.",
+  servedWalFrames: "Frames in the served WAL.",
+  scratchWalFrames: "Frames in the scratch WAL.",
+  checkpointsTotal: "Checkpoints of the served WAL.",
+  pageSyncsTotal: "Page syncs received.",
+};
+
+function helpOf(name: string): string {
+  return helpByName[name] ?? snakeCase(name).replaceAll("_", " ");
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/[^a-z0-9_]/g, "_");
+}

@@ -1,0 +1,128 @@
+/**
+ * How a request goes from one node to another over HTTP.
+ *
+ *   POST /internal/run
+ *     body    { consistency, minPosition, session, deadlineMs, foreignKeys, requests }, the requests as Hrana has
+ *             them, so that the receiver decodes them as it decodes a client's
+ *     200     one line { position, session, foreignKeys, lengths }, then the results, one after the other; lengths
+ *             count UTF-16 units, so that nobody parses a result on the way
+ *     else    { code, message }: a ClientError
+ *   POST /internal/close-session
+ *     body    { session }
+ *   GET /internal/status
+ *     200     NodeStatus
+ *
+ * Both nodes hold the secret of the cluster; the token in `authorization` is derived from it and proves as much.
+ *
+ * Not here: sending (forward.ts), receiving (api/internal.ts).
+ */
+
+import { createHmac, hash, timingSafeEqual } from "node:crypto";
+import { ProtocolError } from "../base/errors.ts";
+import type { Condition, SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
+import { formatPosition, parsePosition } from "../vocabulary.ts";
+import { formatConsistency, type RunAnswer, type RunOptions } from "./run.ts";
+
+export const internalPaths = {
+  run: "/internal/run",
+  closeSession: "/internal/close-session",
+  status: "/internal/status",
+} as const;
+
+const scheme = "Paceline ";
+
+/** What a node shows to another. */
+export function internalToken(secret: string): string {
+  return createHmac("sha256", secret).update("paceline internal 1").digest("hex");
+}
+
+export function authorization(token: string): string {
+  return scheme + token;
+}
+
+/** Whether the header `authorization` shows the token. Takes the same time wherever they differ. */
+export function isAuthorized(header: string | undefined, token: string): boolean {
+  const wanted = hash("sha256", authorization(token), "buffer");
+  return timingSafeEqual(hash("sha256", header ?? "", "buffer"), wanted);
+}
+
+export function encodeRun(unit: Unit, options: RunOptions): string {
+  return JSON.stringify({
+    consistency: formatConsistency(options.consistency),
+    minPosition: options.minPosition && formatPosition(options.minPosition),
+    session: options.session,
+    deadlineMs: options.deadlineMs,
+    foreignKeys: unit.foreignKeys,
+    requests: unit.requests.map(wireRequest),
+  });
+}
+
+export function encodeAnswer(answer: RunAnswer): string {
+  const head = JSON.stringify({
+    position: formatPosition(answer.position),
+    session: answer.session,
+    foreignKeys: answer.foreignKeys,
+    lengths: answer.results.map((result) => result.length),
+  });
+  return `${head}\n${answer.results.join("")}`;
+}
+
+/** Throws ProtocolError. */
+export function decodeAnswer(text: string): RunAnswer {
+  const headEnd = text.indexOf("\n");
+  const head = parse(headEnd < 0 ? "" : text.slice(0, headEnd));
+  const position = typeof head.position === "string" ? parsePosition(head.position) : undefined;
+  if (position === undefined || !Array.isArray(head.lengths)) {
+    throw new ProtocolError("the answer of the other node lacks its first line");
+  }
+  let at = headEnd + 1;
+  const results = head.lengths.map((length: unknown) => {
+    if (!Number.isSafeInteger(length) || (length as number) < 0) {
+      throw new ProtocolError("a length in the answer of the other node is not one");
+    }
+    at += length as number;
+    return text.slice(at - (length as number), at);
+  });
+  if (at !== text.length) {
+    throw new ProtocolError(`the answer of the other node has ${text.length} units, not ${at}`);
+  }
+  return {
+    results,
+    position,
+    session: typeof head.session === "string" ? head.session : undefined,
+    foreignKeys: typeof head.foreignKeys === "boolean" ? head.foreignKeys : undefined,
+  };
+}
+
+type Head = { readonly [key in "position" | "session" | "foreignKeys" | "lengths"]?: unknown };
+
+function parse(text: string): Head {
+  try {
+    return JSON.parse(text) as Head;
+  } catch (cause) {
+    throw new ProtocolError("the answer of the other node has no first line", { cause });
+  }
+}
+
+function wireRequest(request: SqlRequest): unknown {
+  switch (request.type) {
+    case "execute":
+      return { type: "execute", stmt: wireStmt(request.stmt) };
+    case "batch":
+      return {
+        type: "batch",
+        batch: {
+          steps: request.steps.map(({ stmt, condition }) => ({
+            stmt: wireStmt(stmt),
+            condition: condition satisfies Condition | undefined,
+          })),
+        },
+      };
+    default:
+      return request;
+  }
+}
+
+function wireStmt({ sql, args, namedArgs, wantRows }: Stmt): unknown {
+  return { sql, args, named_args: namedArgs, want_rows: wantRows };
+}

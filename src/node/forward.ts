@@ -1,0 +1,167 @@
+/**
+ * Sends requests to another node, over connections that are kept open.
+ *
+ * A request is sent once. When that goes wrong, what matters is how far it got:
+ *
+ *   surely not begun   no connection was made, or the other node refused       NOT_LEADER, or the refusal as it is
+ *   sent, then broken  a read-only unit: nothing can have happened             NOT_LEADER: ask again elsewhere
+ *                      anything else, or within a transaction                  UNKNOWN_OUTCOME
+ *
+ * NOT_LEADER is the one code that invites another try (routing.ts), so it is thrown only where one is safe.
+ *
+ * Not here: the format (forward-wire.ts), who the leader is and whether to try again (routing.ts).
+ */
+
+import { Pool } from "undici";
+import {
+  ClientError,
+  type ErrorCode,
+  errorCodes,
+  messageOf,
+  ProtocolError,
+} from "../base/errors.ts";
+import { accessOf } from "../db/sql/classify.ts";
+import type { Unit } from "../db/sql/request.ts";
+import { limits } from "../limits.ts";
+import type { NodeId } from "../vocabulary.ts";
+import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
+import type { NodeStatus } from "./node-status.ts";
+import type { RunAnswer, RunOptions } from "./run.ts";
+
+type Sent = { readonly method: "GET" | "POST"; readonly path: string; readonly body?: string };
+type Received = { readonly status: number; readonly text: string };
+
+export class Forwarder {
+  readonly #headers: Record<string, string>;
+  readonly #poolByAddress = new Map<string, Pool>();
+  #closed = false;
+
+  constructor({ token, self }: { token: string; self: NodeId }) {
+    this.#headers = {
+      authorization: authorization(token),
+      "content-type": "application/json",
+      "paceline-from": self,
+    };
+  }
+
+  /** Runs a unit on the node at `address`, which must lead. Throws ClientError, see above. */
+  async run(address: string, unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    if (options.signal.aborted) throw new ClientError("OVERLOADED", "given up before it was sent");
+    const body = encodeRun(unit, options);
+    try {
+      const sent: Sent = { method: "POST", path: internalPaths.run, body };
+      const received = await this.#send(address, sent, options.signal);
+      if (received.status === 200) return decodeAnswer(received.text);
+      throw refusalOf(received, address);
+    } catch (error) {
+      throw failureOf(error, address, unit, options);
+    }
+  }
+
+  /** Rolls back a transaction there. Does not wait: a message that is lost is made up for by the idle timeout. */
+  closeSession(address: string, session: string): void {
+    const body = JSON.stringify({ session });
+    const sent: Sent = { method: "POST", path: internalPaths.closeSession, body };
+    this.#send(address, sent, AbortSignal.timeout(limits.transactionIdleMs)).catch(() => {});
+  }
+
+  /** What the node says of itself. Throws ClientError NOT_READY when it does not answer in time. */
+  async status(address: string, timeoutMs: number): Promise<NodeStatus> {
+    try {
+      const sent: Sent = { method: "GET", path: internalPaths.status };
+      const { status, text } = await this.#send(address, sent, AbortSignal.timeout(timeoutMs));
+      if (status !== 200) throw new Error(`it answered with status ${status}`);
+      const nullsAsAbsent = (_key: string, field: unknown): unknown => field ?? undefined;
+      return JSON.parse(text, nullsAsAbsent) as NodeStatus;
+    } catch (cause) {
+      const why = messageOf(cause);
+      throw new ClientError("NOT_READY", `no status from ${address}: ${why}`, { cause });
+    }
+  }
+
+  /** Ends all connections at once; requests under way fail as broken. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#poolByAddress.values()].map((pool) => pool.destroy()));
+    this.#poolByAddress.clear();
+  }
+
+  async #send(address: string, sent: Sent, signal: AbortSignal): Promise<Received> {
+    const { statusCode, body } = await this.#pool(address).request({
+      method: sent.method,
+      path: sent.path,
+      headers: this.#headers,
+      body: sent.body ?? null,
+      signal,
+    });
+    return { status: statusCode, text: await body.text() };
+  }
+
+  #pool(address: string): Pool {
+    const known = this.#poolByAddress.get(address);
+    if (known !== undefined) return known;
+    if (this.#closed) throw new ClientError("NOT_READY", "this node is stopping");
+    // A pool sends a request once: undici repeats only what carries its retry interceptor.
+    const pool = new Pool(`http://${address}`, {
+      connections: limits.forwardConnectionsMax,
+      pipelining: 1,
+      connect: { timeout: limits.forwardConnectMs },
+      headersTimeout: limits.forwardMs,
+      bodyTimeout: limits.forwardMs,
+    });
+    this.#poolByAddress.set(address, pool);
+    return pool;
+  }
+}
+
+/** The refusal of the other node, as it made it. ProtocolError when the answer is not one of our nodes'. */
+function refusalOf({ status, text }: Received, address: string): ClientError | ProtocolError {
+  const { code, message } = parseRefusal(text);
+  if (typeof code !== "string" || !(code in errorCodes) || typeof message !== "string") {
+    return new ProtocolError(`it answered with status ${status}`);
+  }
+  // Not the client's fault: the two nodes do not share a secret.
+  if (code === "UNAUTHORIZED") {
+    return new ClientError(
+      "NOT_READY",
+      `the leader at ${address} does not accept this node: do both have the same secret?`,
+    );
+  }
+  return new ClientError(code as ErrorCode, message);
+}
+
+function parseRefusal(text: string): { readonly code?: unknown; readonly message?: unknown } {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function failureOf(error: unknown, address: string, unit: Unit, options: RunOptions): ClientError {
+  if (error instanceof ClientError) return error;
+  const why = messageOf(error);
+  if (isConnectFailure(error)) {
+    return new ClientError("NOT_LEADER", `no connection to ${address}: ${why}`, { cause: error });
+  }
+  if (options.session === undefined && accessOf(unit) === "read") {
+    const message = `reading on ${address} broke off: ${why}`;
+    return new ClientError("NOT_LEADER", message, { cause: error });
+  }
+  return new ClientError(
+    "UNKNOWN_OUTCOME",
+    `the connection to the leader at ${address} broke off after the request was sent (${why}); ` +
+      "it may have happened, so look before you repeat it",
+    { cause: error },
+  );
+}
+
+/** The system call that failed was `connect`, or connecting timed out: not a byte has left. */
+function isConnectFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return error.errors.every(isConnectFailure);
+  }
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
+  return code === "UND_ERR_CONNECT_TIMEOUT" || syscall === "connect" || syscall === "getaddrinfo";
+}

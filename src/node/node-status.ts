@@ -1,0 +1,53 @@
+/**
+ * What a node and a cluster say of themselves: `GET /status`, `paceline status --json`, `paceline verify --json`.
+ * Other tools read these; fields are added, never renamed or removed.
+ *
+ * Not here: where the numbers come from.
+ */
+
+import type { Lsn, MemberKind, NodeId, Pgno, Role, Term } from "../vocabulary.ts";
+
+/** One node. Undefined is written as JSON null: not known, or the node did not answer. */
+export type NodeStatus = {
+  readonly id: NodeId;
+  readonly url: string;
+  readonly role: Role | undefined;
+  readonly kind: MemberKind;
+  readonly reachable: boolean;
+  readonly durableLsn: Lsn | undefined;
+  readonly committedLsn: Lsn | undefined;
+  readonly appliedLsn: Lsn | undefined;
+  /** Age of the newest change that this node lacks; 0 on the leader. */
+  readonly lagMs: number | undefined;
+  /** Of the database at appliedLsn: 16 hex digits. */
+  readonly checksum: string | undefined;
+};
+
+export type ClusterStatus = {
+  readonly clusterId: string | undefined;
+  readonly term: Term;
+  readonly leader: NodeId | undefined;
+  readonly commitRule: string;
+  readonly nodes: readonly NodeStatus[];
+};
+
+/** What one node found when it read its whole database and compared it. */
+export type NodeVerdict = {
+  readonly id: NodeId;
+  readonly reachable: boolean;
+  /** Position at which the node read its database. */
+  readonly lsn: Lsn | undefined;
+  readonly checksum: string | undefined;
+  /** Pages read. */
+  readonly pages: number | undefined;
+  /** Pages whose content is not what it should be. */
+  readonly damaged: readonly Pgno[];
+  /** What is wrong, for people. Undefined when nothing is. */
+  readonly problem: string | undefined;
+};
+
+export type VerifyReport = {
+  /** Every reachable node was read, no page is damaged, and equal positions have equal checksums. */
+  readonly identical: boolean;
+  readonly nodes: readonly NodeVerdict[];
+};

@@ -1,0 +1,71 @@
+/**
+ * What a node is asked to run, and what it answers: the types that the API, the node and the way between two nodes
+ * have in common.
+ *
+ * A result is the JSON text of a Hrana StreamResult. It was made in another process and is passed on as it is.
+ *
+ * Not here: how a request is routed (node/), how it came in (api/), how it goes to another node (forward.ts).
+ */
+
+import type { EntryId } from "../vocabulary.ts";
+
+/**
+ * How fresh a read must be.
+ *   stale         what this node has
+ *   session       at least `minPosition`, and everything this node has acknowledged to anyone
+ *   bounded       not older than maxLagMs
+ *   leader        what the leader has
+ *   linearizable  what the leader has, after it made sure that it still leads
+ */
+export type Consistency =
+  | { readonly type: "stale" }
+  | { readonly type: "session" }
+  | { readonly type: "bounded"; readonly maxLagMs: number }
+  | { readonly type: "leader" }
+  | { readonly type: "linearizable" };
+
+export type RunOptions = {
+  readonly consistency: Consistency;
+  /** The answer must come from a database at or after this position. A term of 0 means any. */
+  readonly minPosition: EntryId | undefined;
+  /** Handle of an open transaction, from an earlier answer. */
+  readonly session: string | undefined;
+  /** Milliseconds that the caller is willing to wait, counted from now. */
+  readonly deadlineMs: number | undefined;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+};
+
+export type RunAnswer = {
+  /** One JSON text of a StreamResult per request of the unit. */
+  readonly results: readonly string[];
+  /** Where the database was that answered; of a write, where the write is. */
+  readonly position: EntryId;
+  /** Set while a transaction is open. */
+  readonly session: string | undefined;
+  /** The unit changed `PRAGMA foreign_keys`: the stream's next units bring it along (Unit.foreignKeys). */
+  readonly foreignKeys?: boolean | undefined;
+};
+
+/** What `parseConsistency` accepts, for messages. */
+export const consistencyForms = "stale, session, bounded;maxLagMs=N, leader, linearizable";
+
+const lagPattern = /^bounded\s*;\s*maxLagMs\s*=\s*(\d{1,9})$/i;
+
+/** Reads the header `paceline-consistency`. Undefined when the text is none of the forms. */
+export function parseConsistency(text: string): Consistency | undefined {
+  const trimmed = text.trim();
+  const bounded = lagPattern.exec(trimmed);
+  if (bounded !== null) return { type: "bounded", maxLagMs: Number(bounded[1]) };
+  const type = trimmed.toLowerCase();
+  if (type === "stale" || type === "session" || type === "leader" || type === "linearizable") {
+    return { type };
+  }
+  return undefined;
+}
+
+export function formatConsistency(consistency: Consistency): string {
+  return consistency.type === "bounded"
+    ? `bounded;maxLagMs=${consistency.maxLagMs}`
+    : consistency.type;
+}
