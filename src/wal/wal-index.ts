@@ -1,0 +1,156 @@
+/**
+ * SQLite's wal-index, the file that ends in -shm: which frame holds which page, and how far the log reaches. Readers of
+ * every process map it into memory; we write it with pwrite, which Linux keeps coherent with the mapping.
+ *
+ *   offset  size  field, in the machine's own byte order (we run on little-endian machines only)
+ *        0    48  header: version, -, change counter, isInit u8, bigEndChecksum u8, page size u16, mxFrame, pageCount,
+ *                 checksum of frame mxFrame (2 words), salts (8 bytes as in the WAL), checksum of bytes 0..39
+ *       48    48  the same again. A reader that sees two different copies tries again.
+ *       96     4  nBackfill: frames already copied into the database
+ *      100    20  five read marks
+ *      120     8  lock bytes; never read nor written here
+ *      128     4  nBackfillAttempted
+ *      136     …  blocks of 32 KiB, the first counted from offset 0: page number by frame (4062 in the first block, 4096
+ *                 in the others), then a hash table of 8192 u16 slots that holds frames by page number
+ *
+ * Invariants that a writer keeps [wal.c walIndexAppend, walIndexWriteHdr]:
+ *   1. Entries of a frame are in place before a header speaks of it.
+ *   2. A block is zeroed before its first entry; entries of a dead writer above mxFrame are cleared before new ones go in.
+ *   3. Both header copies go out in one write: a writer stopped between them would stall readers for ten seconds.
+ */
+
+import { assert } from "../base/assert.ts";
+import type { Salts, WalChecksum } from "./format.ts";
+import { addToChecksum } from "./format.ts";
+
+export const indexBlockBytes = 32_768;
+/** Both copies of the header. */
+export const indexHeadersBytes = 96;
+
+const headerBytes = 48;
+const version = 3_007_000;
+/** Entries in the first block are fewer: header and checkpoint state take the space of 34 of them. */
+const entriesPerBlock = 4096;
+const reservedWords = 34;
+const firstBlockEntries = entriesPerBlock - reservedWords;
+const hashSlots = 8192;
+
+/** The header as a value. */
+export type IndexHeader = {
+  /** Counts commits; wraps at 2^32. */
+  readonly change: number;
+  /** Bytes of a page, or 0 before the first frame ever. */
+  readonly pageSize: number;
+  /** The last committed frame, 0 when the log is empty. */
+  readonly mxFrame: number;
+  /** Pages of the database as of mxFrame; 0 when the log is empty since it was opened. */
+  readonly pageCount: number;
+  readonly frameChecksum: Readonly<WalChecksum>;
+  readonly salts: Salts;
+};
+
+/** Both copies, for one write at offset 0. */
+export function encodeIndexHeaders(header: IndexHeader): Uint8Array {
+  const bytes = new Uint8Array(indexHeadersBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, version, true);
+  view.setUint32(8, header.change, true);
+  view.setUint8(12, 1);
+  view.setUint8(13, 0);
+  view.setUint16(14, header.pageSize === 65_536 ? 1 : header.pageSize, true);
+  view.setUint32(16, header.mxFrame, true);
+  view.setUint32(20, header.pageCount, true);
+  view.setUint32(24, header.frameChecksum.s1, true);
+  view.setUint32(28, header.frameChecksum.s2, true);
+  view.setUint32(32, header.salts.salt1);
+  view.setUint32(36, header.salts.salt2);
+  const sum = { s1: 0, s2: 0 };
+  addToChecksum(sum, new Int32Array(bytes.buffer), { from: 0, to: 10 });
+  view.setUint32(40, sum.s1, true);
+  view.setUint32(44, sum.s2, true);
+  bytes.copyWithin(headerBytes, 0, headerBytes);
+  return bytes;
+}
+
+/** Undefined when the copies differ or are not valid: someone is writing, or no one has written yet. */
+export function decodeIndexHeaders(source: Uint8Array): IndexHeader | undefined {
+  if (source.byteLength < indexHeadersBytes) return undefined;
+  const bytes = source.slice(0, indexHeadersBytes);
+  for (let i = 0; i < headerBytes; i++) if (bytes[i] !== bytes[headerBytes + i]) return undefined;
+  const view = new DataView(bytes.buffer);
+  const sum = { s1: 0, s2: 0 };
+  addToChecksum(sum, new Int32Array(bytes.buffer), { from: 0, to: 10 });
+  if (view.getUint32(40, true) !== sum.s1 || view.getUint32(44, true) !== sum.s2) return undefined;
+  if (view.getUint32(0, true) !== version || view.getUint8(12) === 0) return undefined;
+  const pageSize = view.getUint16(14, true);
+  return {
+    change: view.getUint32(8, true),
+    pageSize: pageSize === 1 ? 65_536 : pageSize,
+    mxFrame: view.getUint32(16, true),
+    pageCount: view.getUint32(20, true),
+    frameChecksum: { s1: view.getUint32(24, true), s2: view.getUint32(28, true) },
+    salts: { salt1: view.getUint32(32), salt2: view.getUint32(36) },
+  };
+}
+
+/** Whether the two say the same of every frame. */
+export function sameIndexHeader(a: IndexHeader, b: IndexHeader): boolean {
+  const x = encodeIndexHeaders(a);
+  const y = encodeIndexHeaders(b);
+  return x.every((byte, i) => byte === y[i]);
+}
+
+/** Number of the block (from 0) that has the entry of `frame`. */
+export function blockOfFrame(frame: number): number {
+  return Math.floor((frame + reservedWords - 1) / entriesPerBlock);
+}
+
+/** The frame before the first one of a block. */
+export function frameBeforeBlock(block: number): number {
+  return block === 0 ? 0 : firstBlockEntries + (block - 1) * entriesPerBlock;
+}
+
+/**
+ * Our copy of one block. SQLite's layout depends only on the order of insertion, so building a block again from its
+ * frames gives the bytes that are there already.
+ */
+export class IndexBlock {
+  readonly block: number;
+  readonly #bytes = new Uint8Array(indexBlockBytes);
+  readonly #pgnos = new Uint32Array(this.#bytes.buffer, 0, entriesPerBlock);
+  readonly #slots = new Uint16Array(this.#bytes.buffer, entriesPerBlock * 4, hashSlots);
+  /** Entries in the block. */
+  #count = 0;
+  /** Entries that were there at the last `takeChanged`; -1 before the first, so that it gives the whole block. */
+  #taken = -1;
+
+  constructor(block: number) {
+    this.block = block;
+  }
+
+  isFull(): boolean {
+    return this.#count === (this.block === 0 ? firstBlockEntries : entriesPerBlock);
+  }
+
+  /** Adds the entry of the next frame. */
+  push(pgno: number): void {
+    assert(!this.isFull(), "index block is full");
+    this.#pgnos[(this.block === 0 ? reservedWords : 0) + this.#count] = pgno;
+    this.#count++;
+    let key = Math.imul(pgno, 383) & (hashSlots - 1);
+    while (this.#slots[key] !== 0) key = (key + 1) & (hashSlots - 1);
+    this.#slots[key] = this.#count;
+  }
+
+  /**
+   * The part of the block that changed since the last call, and its offset in the file; the first time all of it,
+   * which zeroes whatever was there. Starts and ends at multiples of 8, so that the kernel copies whole words and a
+   * reader never sees half a slot. A view.
+   */
+  takeChanged(): { readonly at: number; readonly bytes: Uint8Array } {
+    const firstByte = this.block === 0 ? reservedWords * 4 : 0;
+    const from = this.#taken < 0 ? firstByte : (firstByte + this.#taken * 4) & ~7;
+    this.#taken = this.#count;
+    return { at: this.block * indexBlockBytes + from, bytes: this.#bytes.subarray(from) };
+  }
+}
