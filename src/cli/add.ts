@@ -1,0 +1,44 @@
+/**
+ * `paceline add`: makes a node a member of the cluster.
+ */
+
+import type { Command } from "commander";
+import { nodeIdPattern } from "../vocabulary.ts";
+import { callLeader, defaultUrl, Remote } from "./remote/remote.ts";
+import { misuse, type Terminal } from "./terminal.ts";
+
+export function addAdd(program: Command, terminal: Terminal): void {
+  program
+    .command("add")
+    .summary("add a node to the cluster")
+    .description(
+      "Makes a node a member. It is brought up to date first, without a vote; when it has nearly caught up it gets\n" +
+        "its vote. So a cluster is never weaker for a node that is still empty.",
+    )
+    .argument("<id>", "name of the new node: 1 to 32 characters of a-z 0-9 _ -")
+    .argument("<address>", "HOST:PORT where the other nodes reach it")
+    .option("--url <url>", "a node of the cluster", defaultUrl())
+    .addHelpText(
+      "after",
+      `
+Add a node in two steps, in either order:
+  paceline add d 10.0.0.4:7001 --url http://10.0.0.1:7001
+  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001     (on 10.0.0.4)
+
+Then watch it catch up with \`paceline status\`. Odd numbers of voters make sense: with 3 one may fail, with 5 two.
+
+Exit status: 0 when the cluster has agreed to the new member.`,
+    )
+    .action(async (id: string, address: string, options: { url: string }) => {
+      if (!nodeIdPattern.test(id)) {
+        throw misuse(`"${id}" cannot be the id of a node`, "1 to 32 characters of a-z 0-9 _ -");
+      }
+      if (!/^.+:\d{1,5}$/.test(address) || address.includes("/")) {
+        throw misuse(`"${address}" is not HOST:PORT`, "For example 10.0.0.4:7001");
+      }
+      await callLeader(new Remote(options.url), "POST", "/admin/members", { id, address });
+      terminal.out.write(
+        `${id} at ${address} is a member; \`paceline status\` shows it catching up\n`,
+      );
+    });
+}

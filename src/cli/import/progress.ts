@@ -1,0 +1,52 @@
+/**
+ * How far an import is: a bar for a person, a line every few seconds for a log. Always on standard error.
+ */
+
+import { SingleBar } from "cli-progress";
+import type { Terminal } from "../terminal.ts";
+
+const lineEveryMs = 3_000;
+
+export class Progress {
+  readonly #terminal: Terminal;
+  readonly #total: number;
+  readonly #bar: SingleBar | undefined;
+  #done = 0;
+  #lastLineMs = performance.now();
+
+  constructor(terminal: Terminal, total: number) {
+    this.#terminal = terminal;
+    this.#total = total;
+    if (!terminal.err.isTTY) return;
+    this.#bar = new SingleBar({
+      format: "{bar} {percentage} %  {value}/{total} rows  {eta_formatted} left  {table}",
+      stream: terminal.err as NodeJS.WriteStream,
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+    });
+    this.#bar.start(total, 0, { table: "" });
+  }
+
+  rows(count: number, table: string): void {
+    this.#done += count;
+    this.#bar?.update(this.#done, { table });
+    if (this.#bar !== undefined) return;
+    if (performance.now() - this.#lastLineMs < lineEveryMs) return;
+    this.#lastLineMs = performance.now();
+    const percent = Math.floor((100 * this.#done) / Math.max(1, this.#total));
+    this.note(`${percent} %: ${this.#done} of ${this.#total} rows, in ${table}`);
+  }
+
+  /** A line that stays. */
+  note(text: string): void {
+    if (this.#bar !== undefined) this.#terminal.err.write("\r\x1b[K");
+    this.#terminal.err.write(`${text}\n`);
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * `paceline start`: runs one node, in the foreground, until it is told to stop.
+ *
+ * What a node needs to know comes from options; the only thing that comes from the environment is the secret, so
+ * that it stands in no list of processes. Not here: how a node works (node/).
+ */
+
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import type { Command } from "commander";
+import { messageOf } from "../base/errors.ts";
+import { limits } from "../limits.ts";
+import type { NodeOptions } from "../node/start.ts";
+import { nodeIdPattern } from "../vocabulary.ts";
+import { Failure, misuse, type Terminal } from "./terminal.ts";
+
+/** A stop that takes longer than this is not graceful any more; the log makes up for it at the next start. */
+const stopMs = 10_000;
+
+type Flags = {
+  readonly id: string;
+  readonly dir: string;
+  readonly listen: string;
+  readonly cluster?: string;
+  readonly join?: string;
+  readonly secretFile?: string;
+  readonly keepLog: string;
+  readonly statementTimeout: string;
+  readonly syncRate: string;
+  readonly readers: string;
+};
+
+const examples = `
+Three nodes on three machines; the first start of each gives all of them:
+  paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
+                 --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001
+Later starts need --id, --dir and --listen only; the members are in the data by then.
+
+One node alone, to try it:
+  paceline start --id a --dir ./a --listen 127.0.0.1:7001
+
+A fourth node joins (see also \`paceline add --help\`):
+  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
+
+The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
+may talk SQL to the port: keep it on a private network.
+
+Stops on Ctrl-C or SIGTERM. Exit status: 0 after a stop, 1 when the node could not start or had to stop itself.`;
+
+export function addStart(program: Command, terminal: Terminal): void {
+  program
+    .command("start")
+    .summary("run one node of a cluster")
+    .description(
+      "Runs one node in the foreground. Programs reach it, and the other nodes too, at --listen.",
+    )
+    .requiredOption("--id <id>", "name of this node: 1 to 32 characters of a-z 0-9 _ -")
+    .requiredOption("--dir <dir>", "where the node keeps its log and database; made if missing")
+    .requiredOption("--listen <host:port>", "where to listen; the other nodes must reach it there")
+    .option("--cluster <members>", "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,…")
+    .option("--join <host:port>", "a member of the cluster that this new node joins")
+    .option(
+      "--secret-file <file>",
+      "file that holds the secret of the cluster (or PACELINE_SECRET)",
+    )
+    .option(
+      "--keep-log <size>",
+      "log kept for nodes that are behind; further back they copy pages",
+      formatSize(limits.logRetentionBytes),
+    )
+    .option(
+      "--statement-timeout <seconds>",
+      "a statement that runs longer is stopped",
+      String(limits.statementMs / 1000),
+    )
+    .option(
+      "--sync-rate <size>",
+      "bytes per second that copying pages to another node may take",
+      formatSize(limits.syncBytesPerSecond),
+    )
+    .option(
+      "--readers <n>",
+      "processes that run reads",
+      String(Math.min(4, Math.max(2, availableParallelism()))),
+    )
+    .addHelpText("after", examples)
+    .action(async (flags: Flags) => {
+      await runNode(nodeOptions(flags, terminal), terminal);
+    });
+}
+
+async function runNode(options: NodeOptions, terminal: Terminal): Promise<void> {
+  // Loaded only here: the other verbs do without a node and start faster for it.
+  const { startNode } = await import("../node/start.ts");
+  const node = await startNode(options).catch((error: unknown) => {
+    throw new Failure(
+      `node ${options.id} cannot start: ${messageOf(error)}`,
+      startHint(error, options),
+      1,
+      {
+        cause: error,
+      },
+    );
+  });
+  say(terminal, `${options.id} serves at ${node.url}`);
+  await new Promise<void>((resolve) => {
+    if (terminal.signal.aborted) resolve();
+    terminal.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  say(terminal, `${options.id} stops`);
+  const late = setTimeout(() => {
+    say(
+      terminal,
+      `${options.id} did not stop within ${stopMs / 1000} s; leaving anyway, nothing is lost`,
+    );
+    process.exit(1);
+  }, stopMs);
+  await node.stop();
+  clearTimeout(late);
+  say(terminal, `${options.id} stopped`);
+}
+
+function startHint(error: unknown, { listen, dir }: NodeOptions): string | undefined {
+  switch ((error as { code?: string }).code) {
+    case "EADDRINUSE":
+      return `Another program listens on ${listen.host}:${listen.port}. Choose another port with --listen.`;
+    case "EADDRNOTAVAIL":
+      return `This machine has no address ${listen.host}. Use one of its own, or 0.0.0.0 for all.`;
+    case "EACCES":
+    case "EROFS":
+      return `Is ${dir} writable for this user?`;
+    default:
+      return undefined;
+  }
+}
+
+/** Checks what can be checked before anything is touched. */
+export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
+  if (!nodeIdPattern.test(flags.id)) {
+    throw misuse(`"${flags.id}" cannot be the id of a node`, "1 to 32 characters of a-z 0-9 _ -");
+  }
+  if (flags.cluster !== undefined && flags.join !== undefined) {
+    throw misuse(
+      "--cluster and --join exclude each other",
+      "--cluster begins a new cluster, --join enters one that exists",
+    );
+  }
+  return {
+    id: flags.id,
+    dir: flags.dir,
+    listen: parseAddress(flags.listen, "--listen"),
+    cluster: flags.cluster === undefined ? undefined : parseMembers(flags.cluster, flags.id),
+    join: flags.join,
+    secret: readSecret(flags.secretFile),
+    logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
+    statementMs: Math.round(
+      parseNumber(flags.statementTimeout, "--statement-timeout", 0.01) * 1000,
+    ),
+    syncBytesPerSecond: parseSize(flags.syncRate, "--sync-rate"),
+    readers: Math.round(parseNumber(flags.readers, "--readers", 1)),
+    onEvent: (line) => say(terminal, line),
+  };
+}
+
+function parseMembers(text: string, own: string): { id: string; address: string }[] {
+  const members = text.split(",").map((part) => {
+    const [id = "", address] = part.trim().split("=", 2);
+    if (address === undefined || !nodeIdPattern.test(id)) {
+      throw misuse(
+        `--cluster: "${part}" is not ID=HOST:PORT`,
+        "For example a=10.0.0.1:7001,b=10.0.0.2:7001",
+      );
+    }
+    parseAddress(address, "--cluster");
+    return { id, address };
+  });
+  for (const [key, values] of [
+    ["id", members.map((m) => m.id)],
+    ["address", members.map((m) => m.address)],
+  ] as const) {
+    const twice = values.find((value, i) => values.indexOf(value) !== i);
+    if (twice !== undefined) throw misuse(`--cluster names the ${key} ${twice} twice`);
+  }
+  if (!members.some((m) => m.id === own)) {
+    throw misuse(
+      `--cluster does not name this node, "${own}"`,
+      "List all members, this one included.",
+    );
+  }
+  return members;
+}
+
+function parseAddress(text: string, flag: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/\s]+)):(\d{1,5})$/.exec(text.trim());
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535) {
+    throw misuse(`${flag}: "${text}" is not HOST:PORT`, "For example 127.0.0.1:7001 or [::1]:7001");
+  }
+  return { host: (match[1] ?? match[2])!, port };
+}
+
+function parseSize(text: string, flag: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
+  if (match === null) throw misuse(`${flag}: "${text}" is not a size`, "For example 64M or 2G");
+  const power = ["", "K", "M", "G"].indexOf(match[2]!.toUpperCase());
+  return Math.round(Number(match[1]) * 1024 ** power);
+}
+
+function formatSize(bytes: number): string {
+  return `${bytes / 1024 ** 2}M`;
+}
+
+function parseNumber(text: string, flag: string, min: number): number {
+  const n = Number(text);
+  if (text.trim() === "" || !Number.isFinite(n) || n < min) {
+    throw misuse(`${flag}: "${text}" is not a number of at least ${min}`);
+  }
+  return n;
+}
+
+function readSecret(file: string | undefined): string | undefined {
+  if (file === undefined) return process.env["PACELINE_SECRET"];
+  try {
+    const secret = readFileSync(file, "utf8").trim();
+    if (secret !== "") return secret;
+  } catch (error) {
+    throw new Failure(`cannot read the secret: ${messageOf(error)}`);
+  }
+  throw new Failure(`${file} is empty`, "Make one with: openssl rand -hex 32");
+}
+
+function say(terminal: Terminal, line: string): void {
+  terminal.out.write(`${new Date().toISOString()} ${line}\n`);
+}

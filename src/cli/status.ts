@@ -1,0 +1,105 @@
+/**
+ * `paceline status`: who leads, who follows, how far behind, and whether the copies are the same.
+ */
+
+import type { Command } from "commander";
+import type { NodeStatus } from "../node/node-status.ts";
+import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
+import { formatTable } from "./table.ts";
+import { Failure, type Terminal } from "./terminal.ts";
+
+export function addStatus(program: Command, terminal: Terminal): void {
+  program
+    .command("status")
+    .summary("show the nodes of a cluster, who leads, and how far behind the others are")
+    .description(
+      "Shows the nodes of a cluster: who leads, how far the others are behind, and the checksum of each copy.\n" +
+        "Any node may be asked; it asks the others.",
+    )
+    .option("--url <url>", "a node of the cluster", defaultUrl())
+    .option("--json", "print what GET /status answers, for programs")
+    .addHelpText(
+      "after",
+      `
+Columns:
+  applied, committed, durable   positions in the replication log: in the database that readers see,
+                                safe by the commit rule, on this node's disk
+  lag                           age of the newest change that the node lacks
+  checksum                      of the whole database; equal positions must have equal checksums
+
+Examples:
+  paceline status
+  paceline status --url http://10.0.0.2:7001 --json | jq -r .leader
+
+Exit status: 0, or 1 when no answer came or copies at the same position differ.`,
+    )
+    .action(async (options: { url: string; json?: boolean }) => {
+      const status = await new Remote(options.url).status();
+      if (options.json) terminal.out.write(`${JSON.stringify(status, null, 2)}\n`);
+      else terminal.out.write(`${formatStatus(status).join("\n")}\n`);
+      const differing = findDifferent(status);
+      if (differing !== undefined) {
+        throw new Failure(differing, "Find the damaged pages with: paceline verify");
+      }
+    });
+}
+
+/** Lines of the overview. */
+export function formatStatus(status: StatusAnswer): string[] {
+  const leader = status.leader ?? "none (an election takes about a second; a majority must be up)";
+  const head = [
+    `cluster  ${status.clusterId ?? "not born yet"}`,
+    `leader   ${leader}`,
+    `term     ${status.term}`,
+    `rule     ${status.commitRule}`,
+    "",
+  ];
+  const columns = [
+    "node",
+    "role",
+    "kind",
+    "url",
+    "applied",
+    "committed",
+    "durable",
+    "lag",
+    "checksum",
+  ];
+  const rows = status.nodes.map((node) => [
+    node.id,
+    node.reachable ? (node.role ?? "?") : "unreachable",
+    node.kind,
+    node.url,
+    number(node.appliedLsn),
+    number(node.committedLsn),
+    number(node.durableLsn),
+    formatLag(node),
+    node.checksum ?? "–",
+  ]);
+  return [...head, ...formatTable(columns, rows, { right: [4, 5, 6, 7] })];
+}
+
+/** A sentence about two copies that should be the same and are not. */
+function findDifferent({ nodes }: StatusAnswer): string | undefined {
+  for (const a of nodes) {
+    const b = nodes.find(
+      (other) => other.appliedLsn === a.appliedLsn && (other.checksum ?? a.checksum) !== a.checksum,
+    );
+    if (b !== undefined && (a.appliedLsn ?? undefined) !== undefined && (a.checksum ?? "") !== "") {
+      return `${a.id} and ${b.id} are both at ${a.appliedLsn}, but their databases differ`;
+    }
+  }
+  return undefined;
+}
+
+function formatLag({ role, lagMs }: NodeStatus): string {
+  if (role === "leader") return "–";
+  return (lagMs ?? undefined) === undefined
+    ? "?"
+    : `${Math.round(lagMs!).toLocaleString("en-US")} ms`;
+}
+
+/** JSON has null where the node has undefined. */
+function number(n: number | null | undefined): string {
+  return (n ?? undefined) === undefined ? "–" : String(n);
+}
