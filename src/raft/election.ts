@@ -1,0 +1,171 @@
+/**
+ * Who leads: timers, pre-votes, votes [Raft §5.2, §5.4.1; thesis §4.2.3, §9.6].
+ *
+ * A node that has heard no leader for its election timeout first asks whether it *would* be elected (pre-vote), and
+ * only then enters a new term. So a node that cannot win, because it is cut off or behind, disturbs nobody.
+ *
+ * Birth. A node that lost its disk may have promised entries and votes that it no longer knows of. It must not help
+ * to elect someone who lacks those entries. So hard state has a flag: `born` means that this disk once held a full
+ * log. The born elect the born. The unborn elect the unborn: that is how a new cluster gets its first leader, and
+ * from then on whoever catches up with a leader is born (core.ts, `expectBirth`). Across that border a vote is given
+ * with a reservation: it counts only if *everyone* votes for the candidate, because then its log is the best there
+ * is on any disk, and waiting could bring nothing better. Without that, two nodes of which one lost its disk would
+ * never again have a leader. Not covered: the loss of a majority of disks, and a vote given in an election that is
+ * still under way when the voter's disk is lost.
+ *
+ * Not here: whether a leader is alive, and therefore votes are refused (following.ts).
+ */
+
+import { assert } from "../base/assert.ts";
+import { type NodeId, type Term, term } from "../vocabulary.ts";
+import type { Core } from "./core.ts";
+import { counts } from "./membership.ts";
+import type { Message, Verdict } from "./messages.ts";
+import { electionResult } from "./quorum.ts";
+
+/** Spread of the candidacies that follow a broken link: all followers notice it in the same millisecond. */
+const linkLostJitterMs = 150;
+
+type VoteRequest = Extract<Message, { type: "vote" | "prevote" }>;
+
+export class Election {
+  readonly #core: Core;
+  /** When we stand for election unless a leader is heard. Drawn anew whenever it is pushed back. */
+  #deadlineMs = 0;
+  #phase: "idle" | "prevote" | "vote" = "idle";
+  /** Answers of those who count, our own included. */
+  #votes = new Map<NodeId, Verdict>();
+  /** The link to the last leader broke: it is surely gone, so failed attempts are repeated quickly. */
+  #isHurried = false;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.postpone();
+  }
+
+  get phase(): "idle" | "prevote" | "vote" {
+    return this.#phase;
+  }
+
+  /** A leader was heard, or a vote was given: a full timeout from now [Raft §5.2]. */
+  postpone(): void {
+    const { prng, timing, nowMs, kind } = this.#core;
+    const { electionTimeoutMinMs: min, electionTimeoutMaxMs: max } = timing;
+    // Witnesses let voters go first.
+    const courtesyMs = kind === "witness" ? max - min : 0;
+    this.#deadlineMs = nowMs + prng.integer(min, max) + courtesyMs;
+    this.#isHurried = false;
+  }
+
+  /** Someone else leads, or we do: no election of ours is open. */
+  end(): void {
+    this.#phase = "idle";
+    this.#votes.clear();
+  }
+
+  /** The leader is surely gone; its lease ends at `leaseOverMs`. */
+  hurry(leaseOverMs: number): void {
+    const { prng, nowMs, kind } = this.#core;
+    const courtesyMs = kind === "witness" ? 2 * linkLostJitterMs : 0;
+    const soonest = Math.max(nowMs, leaseOverMs) + prng.integer(0, linkLostJitterMs);
+    this.#deadlineMs = Math.min(this.#deadlineMs, soonest + courtesyMs);
+    this.#isHurried = true;
+  }
+
+  isDue(): boolean {
+    return this.#core.nowMs >= this.#deadlineMs;
+  }
+
+  /** Asks whether we would be elected. True when that is settled at once, by our own vote. */
+  startPrevote(): boolean {
+    assert(this.#core.canStand(), "a node that may not lead stands for election");
+    this.#core.becomeCandidate();
+    this.#open("prevote");
+    return this.#isWon();
+  }
+
+  /** Enters a new term and asks for votes. True when our own vote elects us. */
+  startVote(transfer: boolean): boolean {
+    const core = this.#core;
+    assert(core.canStand(), "a node that may not lead stands for election");
+    core.enterTerm(term(core.term + 1));
+    // "To begin an election, a follower increments its current term and transitions to candidate state. It then votes
+    // for itself" [Raft §5.2]. Both reach the disk before any request leaves, because requests go with `send`.
+    core.voteFor(core.id);
+    core.becomeCandidate();
+    this.#open("vote", transfer);
+    return this.#isWon();
+  }
+
+  /** Answers a request of our own term (votes) or of any (pre-votes). `isQuiet`: a leader may still be alive. */
+  onRequest(from: NodeId, theirTerm: Term, request: VoteRequest, isQuiet: boolean): void {
+    const core = this.#core;
+    // "The voter denies its vote if its own log is more up-to-date than that of the candidate" [Raft §5.4.1]. A
+    // committed entry is on a majority, so every winner holds it.
+    const isFit = core.log.isAtMost(request.last);
+    const grant: Verdict = request.born === core.isBorn ? "granted" : "reserved";
+    if (request.type === "prevote") {
+      const forTerm = term(theirTerm + 1);
+      const isYes = isFit && !isQuiet && forTerm > core.term;
+      core.send(from, { type: "prevote-reply", forTerm, verdict: isYes ? grant : "refused" });
+      return;
+    }
+    assert(theirTerm === core.term, "a vote is answered in its own term");
+    const isFree = core.vote === undefined || core.vote === from;
+    const isYes = isFit && isFree && core.leader === undefined;
+    if (isYes) {
+      core.voteFor(from);
+      this.postpone();
+    }
+    core.send(from, { type: "vote-reply", verdict: isYes ? grant : "refused" });
+  }
+
+  /** Counts an answer. "won" moves us on: from pre-vote to vote, from vote to leader. */
+  onReply(
+    from: NodeId,
+    reply: Extract<Message, { type: "vote-reply" | "prevote-reply" }>,
+  ): "won" | "lost" | "open" {
+    const wanted = reply.type === "prevote-reply" ? "prevote" : "vote";
+    if (this.#phase !== wanted) return "open";
+    if (reply.type === "prevote-reply" && reply.forTerm !== this.#core.term + 1) return "open";
+    // A later answer outweighs an earlier one: the question is asked again while a leader is presumed alive. An
+    // overtaken refusal of a vote cannot undo its grant, because a vote is given once.
+    if (this.#votes.get(from) !== "granted") this.#votes.set(from, reply.verdict);
+    return this.#result();
+  }
+
+  #open(phase: "prevote" | "vote", transfer = false): void {
+    const { id, log, isBorn, timing, prng, nowMs } = this.#core;
+    this.#phase = phase;
+    this.#votes.clear();
+    this.#votes.set(id, "granted");
+    const retry: readonly [number, number] = this.#isHurried
+      ? [timing.heartbeatMs, timing.heartbeatMs + linkLostJitterMs]
+      : [timing.leaseOverMs, timing.electionTimeoutMinMs];
+    // "Raft uses randomized election timeouts to ensure that split votes are rare" [Raft §5.2].
+    this.#deadlineMs = nowMs + prng.integer(...retry);
+    if (this.#isWon()) return;
+    for (const member of log.membership) {
+      if (member.id === id || !counts(member)) continue;
+      const request = { last: log.last, born: isBorn };
+      if (phase === "prevote") this.#core.send(member.id, { type: "prevote", ...request });
+      else this.#core.send(member.id, { type: "vote", ...request, transfer });
+    }
+  }
+
+  #isWon(): boolean {
+    return this.#result() === "won";
+  }
+
+  /** Only those who count are counted, by the membership in our log, committed or not [Raft §6]. */
+  #result(): "won" | "lost" | "open" {
+    const tally = { voters: 0, granted: 0, reserved: 0, refused: 0 };
+    for (const member of this.#core.log.membership) {
+      if (!counts(member)) continue;
+      tally.voters++;
+      const vote = this.#votes.get(member.id);
+      if (vote !== undefined) tally[vote]++;
+    }
+    return electionResult(tally);
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * What the core knows of its log: identities, not contents. Terms as runs, the end, the memberships, which part is
+ * durable and which is committed, and the entries that the driver has not yet been given.
+ *
+ * Invariants, checked at every change:
+ *   1. base.lsn <= committedLsn <= last.lsn, and base.lsn <= durableLsn <= last.lsn.
+ *   2. committedLsn never falls, and nothing at or below it is ever replaced [Raft §5.4, State Machine Safety].
+ *   3. LSNs have no gaps and terms never fall along the log [Raft §5.3].
+ *   4. `durableLsn` counts only entries whose bytes are on this disk *as they are in this log now*: an fsync of
+ *      entries that were replaced meanwhile counts up to the replacement.
+ *
+ * The commit mark may run ahead of the durable mark: a majority of other disks is a majority. Entry bodies are
+ * shared, never copied, and let go of once handed to the driver.
+ */
+
+import { assert } from "../base/assert.ts";
+import {
+  type Entry,
+  type EntryId,
+  formatPosition,
+  type Lsn,
+  lsn,
+  type Membership,
+  type SnapshotId,
+  type Term,
+} from "../vocabulary.ts";
+import { decodeMembership } from "./membership.ts";
+import type { RaftConfig } from "./ready.ts";
+import { TermRuns } from "./term-runs.ts";
+
+/** Sizes of this many latest entries are remembered; also the most entries that may be uncommitted. */
+export const entriesSizedMax = 8192;
+/** What an entry costs on the wire beside its body: header, checksum, chain. Generous, so that messages stay bounded. */
+const entryOverheadBytes = 64;
+
+export class LogView {
+  /** The entry before the first one we know. */
+  #base: SnapshotId;
+  readonly #runs: TermRuns;
+  #last: EntryId;
+  #lastChain: string;
+  /** Ascending by lsn; the first is the base's. The last is in force, committed or not [Raft §6]. */
+  #memberships: { readonly lsn: Lsn; readonly membership: Membership }[];
+  #committedLsn: Lsn;
+  #durableLsn: Lsn;
+  /** Appended since the last `takeUnstable`; consecutive, ending at `last`. */
+  #unstable: Entry[] = [];
+  /** Ring of entry sizes, indexed by lsn; valid within (max(#sizedAfter, last - ring length), last]. */
+  readonly #sizes = new Uint32Array(entriesSizedMax);
+  #sizedAfter: Lsn;
+
+  constructor(config: RaftConfig) {
+    this.#base = config.base;
+    this.#runs = new TermRuns(config.termRuns);
+    this.#last = config.last;
+    this.#lastChain = config.lastChain;
+    this.#memberships = [
+      { lsn: config.base.lsn, membership: config.base.membership },
+      ...config.memberships,
+    ];
+    this.#committedLsn = lsn(Math.max(config.committedLsn, config.base.lsn));
+    this.#durableLsn = config.last.lsn;
+    this.#sizedAfter = config.last.lsn;
+    assert(this.termAt(this.#last.lsn) === this.#last.term, "term runs and last entry disagree");
+    this.#assertValid();
+  }
+
+  get base(): SnapshotId {
+    return this.#base;
+  }
+  get last(): EntryId {
+    return this.#last;
+  }
+  get lastChain(): string {
+    return this.#lastChain;
+  }
+  get committedLsn(): Lsn {
+    return this.#committedLsn;
+  }
+  get durableLsn(): Lsn {
+    return this.#durableLsn;
+  }
+  /** The latest membership in the log, whether committed or not. */
+  get membership(): Membership {
+    return this.#memberships.at(-1)!.membership;
+  }
+  /** Where it stands. */
+  get membershipLsn(): Lsn {
+    return this.#memberships.at(-1)!.lsn;
+  }
+
+  /** Undefined below the base and beyond the end. */
+  termAt(at: Lsn): Term | undefined {
+    if (at === this.#base.lsn) return this.#base.term;
+    if (at < this.#base.lsn || at > this.#last.lsn) return undefined;
+    return this.#runs.termAt(at);
+  }
+
+  /** The highest entry up to `at` whose term is at most `term`. Undefined when it would lie below the base. */
+  highestWithin(at: Lsn, term: Term): EntryId | undefined {
+    const capped = at > this.#last.lsn ? this.#last.lsn : at;
+    if (capped < this.#base.lsn) return undefined;
+    const found = this.#runs.highestWithin(capped, term) ?? this.#base.lsn;
+    const foundTerm = this.termAt(found)!;
+    return foundTerm <= term ? { lsn: found, term: foundTerm } : undefined;
+  }
+
+  /** Whether a log that ends with `theirs` is at least as up to date as this one [Raft §5.4.1]. */
+  isAtMost(theirs: EntryId): boolean {
+    const { lsn: at, term } = this.#last;
+    return theirs.term > term || (theirs.term === term && theirs.lsn >= at);
+  }
+
+  /** Adds an entry at the end. */
+  append(entry: Entry): void {
+    const { last } = this;
+    assert(entry.lsn === last.lsn + 1, `entry ${entry.lsn} after ${last.lsn} leaves a gap`);
+    assert(entry.term >= last.term, `entry of term ${entry.term} after one of ${last.term}`);
+    this.#runs.append(entry.lsn, entry.term);
+    this.#last = { lsn: entry.lsn, term: entry.term };
+    this.#lastChain = entry.chain;
+    this.#unstable.push(entry);
+    this.#sizes[entry.lsn % entriesSizedMax] = entry.body.byteLength + entryOverheadBytes;
+    if (entry.kind === "membership") {
+      this.#memberships.push({ lsn: entry.lsn, membership: decodeMembership(entry.body) });
+    }
+  }
+
+  /**
+   * Removes everything from `replacement.lsn` on and puts `replacement` there. Truncation without a replacement does
+   * not exist: the only reason to remove an entry is a leader's different one [Raft §5.3].
+   */
+  replaceFrom(replacement: Entry): void {
+    const at = replacement.lsn;
+    assert(at > this.#committedLsn, `committed entry ${at} would be replaced`);
+    assert(at <= this.#last.lsn, `entry ${at} is not there to be replaced`);
+    const before = lsn(at - 1);
+    const beforeTerm = this.termAt(before);
+    assert(beforeTerm !== undefined, "an entry above the commit mark lies below the base");
+    this.#runs.truncateFrom(at);
+    this.#last = { lsn: before, term: beforeTerm };
+    this.#durableLsn = lsn(Math.min(this.#durableLsn, before));
+    this.#sizedAfter = lsn(Math.min(this.#sizedAfter, before));
+    while (this.#memberships.at(-1)!.lsn >= at) this.#memberships.pop();
+    while (this.#unstable.length > 0 && this.#unstable.at(-1)!.lsn >= at) this.#unstable.pop();
+    this.append(replacement);
+    this.#assertValid();
+  }
+
+  /** Everything up to `to` is committed. */
+  commitTo(to: Lsn): void {
+    assert(to >= this.#committedLsn, `commit mark would fall from ${this.#committedLsn} to ${to}`);
+    assert(to <= this.#last.lsn, `commit mark ${to} beyond the end ${this.#last.lsn}`);
+    this.#committedLsn = to;
+  }
+
+  /** Hands over the entries that are not yet on their way to the disk. */
+  takeUnstable(): readonly Entry[] {
+    const entries = this.#unstable;
+    if (entries.length > 0) this.#unstable = [];
+    return entries;
+  }
+
+  hasUnstable(): boolean {
+    return this.#unstable.length > 0;
+  }
+
+  /** `entries` are on disk. Those that were replaced while the disk was busy do not count (invariant 4). */
+  markDurable(entries: readonly Entry[]): void {
+    for (let i = entries.length - 1; i >= 0; i--) {
+      const entry = entries[i]!;
+      // "If two entries in different logs have the same index and term, then they store the same command"
+      // [Raft §5.3]: equal identity means that the disk has what this log has, up to here.
+      if (this.termAt(entry.lsn) !== entry.term) continue;
+      this.#durableLsn = lsn(Math.max(this.#durableLsn, entry.lsn));
+      break;
+    }
+    this.#assertValid();
+  }
+
+  /** The driver dropped the log's beginning. */
+  dropUpTo(base: SnapshotId): void {
+    assert(base.lsn >= this.#base.lsn, "the base would fall");
+    assert(base.lsn <= this.#committedLsn, "uncommitted entries would be dropped");
+    assert(this.termAt(base.lsn) === base.term, `base ${formatPosition(base)} is not in this log`);
+    if (base.lsn === this.#last.lsn) this.#runs.truncateFrom(lsn(0));
+    else this.#runs.dropUpTo(base.lsn);
+    this.#memberships = [
+      { lsn: base.lsn, membership: base.membership },
+      ...this.#memberships.filter((m) => m.lsn > base.lsn),
+    ];
+    this.#base = base;
+    this.#assertValid();
+  }
+
+  /** The log is empty and starts after `base`, whose database was copied here. */
+  resetTo(base: SnapshotId): void {
+    assert(base.lsn > this.#committedLsn, "page sync would go back behind the commit mark");
+    this.#runs.truncateFrom(lsn(0));
+    this.#base = base;
+    this.#last = { lsn: base.lsn, term: base.term };
+    this.#lastChain = base.chain;
+    this.#memberships = [{ lsn: base.lsn, membership: base.membership }];
+    this.#committedLsn = base.lsn;
+    this.#durableLsn = base.lsn;
+    this.#unstable = [];
+    this.#sizedAfter = base.lsn;
+    this.#assertValid();
+  }
+
+  /** Bytes of one entry on the wire; undefined when it is too old to be remembered. */
+  sizeOf(at: Lsn): number | undefined {
+    if (at <= this.#sizedAfter || at <= this.#last.lsn - entriesSizedMax) return undefined;
+    return this.#sizes[at % entriesSizedMax]!;
+  }
+
+  #assertValid(): void {
+    const [base, last] = [this.#base.lsn, this.#last.lsn];
+    assert(base <= this.#committedLsn && this.#committedLsn <= last, "commit mark outside the log");
+    assert(base <= this.#durableLsn && this.#durableLsn <= last, "durable mark outside the log");
+  }
+}

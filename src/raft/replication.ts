@@ -1,0 +1,231 @@
+/**
+ * Entries to followers, and the commit mark [Raft §5.3, §5.4.2].
+ *
+ * Appends are made in `flush`, once per Ready and not once per proposal: everything proposed since the last one
+ * leaves together, as ranges. Every append carries the round of the latest broadcast and the time; the answers prove
+ * that a follower still followed after that round began, and after that time. That is all that leases, read indexes
+ * and check-quorum need. *Sending* times count: an answer may have been under way, or we may have been asleep, while
+ * the follower gave its vote to someone else.
+ *
+ * Not here: what a leader refuses and when it stops (leading.ts), belief about one follower (progress.ts).
+ */
+
+import { assert } from "../base/assert.ts";
+import { limits } from "../limits.ts";
+import { type Lsn, lsn, type Membership, type NodeId } from "../vocabulary.ts";
+import type { Core } from "./core.ts";
+import { counts } from "./membership.ts";
+import type { Message } from "./messages.ts";
+import { Progress } from "./progress.ts";
+import { reachedByMajority } from "./quorum.ts";
+
+/** Entries of unknown size in one append. The driver cuts by bytes, and the rest follows after the answer. */
+const unsizedEntriesMax = 256;
+
+export class Replication {
+  readonly #core: Core;
+  /** All other members, and those who are leaving; sorted by id, because the order reaches the wire. */
+  #progressByNode = new Map<NodeId, Progress>();
+  /** The latest broadcast. Rises. */
+  #round = 0;
+  #broadcastMs: number;
+  #isBroadcastDue = true;
+  /** For quorum arithmetic without garbage. */
+  readonly #values: number[] = [];
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#broadcastMs = core.nowMs;
+    this.onMembership();
+  }
+
+  get round(): number {
+    return this.#round;
+  }
+
+  progressOf(node: NodeId): Progress | undefined {
+    return this.#progressByNode.get(node);
+  }
+
+  /** The membership in force has changed. It is, from the moment it is in the log [Raft §6]. */
+  onMembership(): void {
+    const { log, id, nowMs } = this.#core;
+    const members = new Set(log.membership.map((member) => member.id));
+    for (const [node, progress] of this.#progressByNode) progress.isLeaving = !members.has(node);
+    for (const node of members) {
+      if (node === id || this.#progressByNode.has(node)) continue;
+      this.#progressByNode.set(node, new Progress(lsn(log.last.lsn + 1), nowMs));
+    }
+    const sorted = [...this.#progressByNode].sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#progressByNode = new Map(sorted);
+  }
+
+  tick(): void {
+    const { nowMs, timing } = this.#core;
+    if (nowMs - this.#broadcastMs < timing.heartbeatMs) return;
+    this.#isBroadcastDue = true;
+    for (const progress of this.#progressByNode.values()) {
+      if (nowMs - progress.heardMs >= timing.electionTimeoutMaxMs) progress.presumeLost();
+    }
+  }
+
+  /** Makes all appends that may leave now. `wantsRound`: someone waits for a broadcast. */
+  flush(wantsRound: boolean): void {
+    const isBroadcast = this.#isBroadcastDue || wantsRound;
+    if (isBroadcast) {
+      this.#round++;
+      this.#broadcastMs = this.#core.nowMs;
+      this.#isBroadcastDue = false;
+    }
+    const { log } = this.#core;
+    for (const [node, progress] of this.#progressByNode) {
+      const isAppended = this.#sendEntries(node, progress);
+      const isNews = progress.mode === "stream" && progress.toldCommittedLsn < log.committedLsn;
+      if (!isAppended && (isBroadcast || isNews)) this.#sendAppend(node, progress, undefined);
+      const isTold = progress.toldCommittedLsn >= log.membershipLsn;
+      if (progress.isLeaving && isTold) this.#progressByNode.delete(node);
+    }
+  }
+
+  /** A follower has everything up to `matchLsn`. */
+  onAppended(from: NodeId, message: Extract<Message, { type: "appended" }>): void {
+    const progress = this.#progressByNode.get(from);
+    if (progress === undefined) return;
+    const { log, nowMs } = this.#core;
+    const { matchLsn } = message;
+    // It matched an append of ours, or its own commit mark, and we hold all that is committed [Raft §5.4.3].
+    assert(matchLsn <= log.last.lsn, `${from} matches ${matchLsn}, beyond our end ${log.last.lsn}`);
+    progress.onHeard(message.stamp, nowMs);
+    if (progress.mode === "snapshot" && matchLsn < log.base.lsn) return;
+    progress.onMatched(matchLsn);
+  }
+
+  /** A follower's log differs from ours, or ends early. */
+  onRefused(from: NodeId, message: Extract<Message, { type: "append-refused" }>): void {
+    const progress = this.#progressByNode.get(from);
+    if (progress === undefined) return;
+    const { log, nowMs } = this.#core;
+    const { prevLsn, hint } = message;
+    progress.onHeard(message.stamp, nowMs);
+    // Skips a whole term at a time [Raft §5.3, last but one paragraph]: above the follower's last entry of a term not
+    // higher than ours nothing can agree. Below our base we cannot know, and need not.
+    const agreed = log.highestWithin(hint.lsn, hint.term)?.lsn ?? hint.lsn;
+    if (!message.born && hint.lsn < progress.matchLsn) progress.forget(lsn(agreed));
+    else progress.onRefused(prevLsn, lsn(agreed));
+  }
+
+  /**
+   * Commits what a majority holds. True when the mark moved.
+   *
+   * "Only log entries from the leader's current term are committed by counting replicas" [Raft §5.4.2]: an older
+   * entry on a majority can still be replaced by a leader with a later last term (Figure 8). It is committed with the
+   * first entry of our own term, which is why every term begins with a no-op.
+   */
+  advanceCommit(): boolean {
+    const { log, term } = this.#core;
+    const reached = lsn(this.#reached((progress) => progress.matchLsn, log.durableLsn));
+    if (reached <= log.committedLsn) return false;
+    if (log.termAt(reached) !== term) return false;
+    log.commitTo(reached);
+    return true;
+  }
+
+  /** The latest round that a majority has answered. Our own answer is immediate. */
+  answeredRound(): number {
+    return this.#reached((progress) => progress.answered.round, Number.POSITIVE_INFINITY);
+  }
+
+  /** The latest time such that a majority has answered something sent at or after it. */
+  answeredSentMs(nowMs: number): number {
+    return this.#reached((progress) => progress.answered.sentMs, nowMs);
+  }
+
+  /** When a majority was last heard. */
+  heardMs(nowMs: number): number {
+    return this.#reached((progress) => progress.heardMs, nowMs);
+  }
+
+  /** The voter with the most of our log: the natural successor. */
+  successor(membership: Membership): NodeId | undefined {
+    let best: { readonly node: NodeId; readonly match: Lsn } | undefined;
+    for (const member of membership) {
+      const match = this.#progressByNode.get(member.id)?.matchLsn;
+      if (member.kind !== "voter" || match === undefined) continue;
+      if (best === undefined || match > best.match) best = { node: member.id, match };
+    }
+    return best?.node;
+  }
+
+  /** Sends as many entries as the window allows. True when an append left. */
+  #sendEntries(node: NodeId, progress: Progress): boolean {
+    const { log } = this.#core;
+    let isAppended = false;
+    while (progress.canSend() && progress.nextLsn <= log.last.lsn) {
+      if (progress.nextLsn <= log.base.lsn) {
+        progress.becomeSnapshot();
+        this.#core.wantSnapshot(node);
+        break;
+      }
+      const { to, bytes } = this.#rangeFrom(progress.nextLsn);
+      this.#sendAppend(node, progress, to);
+      progress.onSent(to, bytes);
+      isAppended = true;
+    }
+    return isAppended;
+  }
+
+  /** Entries up to `to`, or none: a heartbeat, which asks whether the follower has what we believe is on its way. */
+  #sendAppend(node: NodeId, progress: Progress, to: Lsn | undefined): void {
+    const { log, nowMs } = this.#core;
+    const prevLsn =
+      progress.mode === "snapshot"
+        ? log.base.lsn
+        : lsn(Math.max(progress.nextLsn - 1, log.base.lsn));
+    const term = log.termAt(prevLsn);
+    assert(term !== undefined, `entry ${prevLsn} before an append is not in the log`);
+    const from = lsn(prevLsn + 1);
+    this.#core.sendNow(node, {
+      type: "append",
+      prev: { lsn: prevLsn, term },
+      range: { from, to: to ?? from },
+      committedLsn: log.committedLsn,
+      stamp: { round: this.#round, sentMs: nowMs },
+    });
+    progress.onTold(prevLsn, log.committedLsn);
+  }
+
+  /** The end of the append that starts at `from`: bounded by bytes, at least one entry. */
+  #rangeFrom(from: Lsn): { readonly to: Lsn; readonly bytes: number } {
+    const { log } = this.#core;
+    const end = log.last.lsn + 1;
+    if (log.sizeOf(from) === undefined) {
+      // The driver knows how much fits. Filling the window makes us wait for the answer, which tells how much did.
+      return {
+        to: lsn(Math.min(from + unsizedEntriesMax, end)),
+        bytes: limits.inFlightBytesMax,
+      };
+    }
+    let bytes = 0;
+    let to: number = from;
+    while (to < end) {
+      const size = log.sizeOf(lsn(to))!;
+      if (to > from && bytes + size > limits.appendBytesMax) break;
+      bytes += size;
+      to++;
+    }
+    return { to: lsn(to), bytes };
+  }
+
+  /** What a majority of those who count has reached; `own` stands for this node, if it counts. */
+  #reached(reachedBy: (progress: Progress) => number, own: number): number {
+    const { log, id } = this.#core;
+    this.#values.length = 0;
+    for (const member of log.membership) {
+      if (!counts(member)) continue;
+      const progress = this.#progressByNode.get(member.id);
+      assert(progress !== undefined || member.id === id, `no progress for ${member.id}`);
+      this.#values.push(progress === undefined ? own : reachedBy(progress));
+    }
+    return reachedByMajority(this.#values);
+  }
+}
