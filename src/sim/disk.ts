@@ -284,9 +284,11 @@ function tear(inode: Inode, prng: Prng): void {
   for (const sector of dirty) {
     const from = sector * sectorBytes;
     const fresh = content.subarray(from, Math.min(from + sectorBytes, size));
-    const fate = prng.integer(0, 4);
-    if (fate === 0) bytes.set(fresh, from > size ? size : from);
-    if (fate === 1 && from < size) bytes.set(fresh.subarray(0, prng.integer(0, 513)), from);
+    const fate = prng.integer(0, 5);
+    if (fate === 0) bytes.set(fresh, Math.min(from, size));
+    const cut = prng.integer(0, fresh.byteLength + 1);
+    if (fate === 1) bytes.set(fresh.subarray(0, cut), Math.min(from, size));
+    if (fate === 3) bytes.set(fresh.subarray(cut), Math.min(from + cut, size));
     if (fate === 2 && from >= durable.byteLength) {
       for (let at = from; at < Math.min(from + sectorBytes, size); at++)
         bytes[at] = prng.integer(0, 256);
