@@ -63,10 +63,22 @@ export const limits = {
   internalBytesMax: 128 * MiB,
   /** A request from one node to another is not answered for this long: transactionMs and requestWaitMs and some. */
   forwardMs: 45_000,
+  /** A node reads its whole database to verify it. */
+  verifyMs: 600_000,
   /** Connecting to another node. */
   forwardConnectMs: 1_000,
   /** Connections to one other node for forwarded requests. */
   forwardConnectionsMax: 64,
+  /** How often the parent of a busy SQL process looks at what it is doing. */
+  progressPollMs: 100,
+  /** How often a SQL process looks whether its node is still there. */
+  orphanPollMs: 500,
+  /** Reader processes at most, those of interactive read transactions included. */
+  readersMax: 8,
+  /** Units sent to a reader before it has answered the first: hides the way there and back. */
+  readerDepth: 8,
+  /** A reader that has been busy with one unit for this long gets no further ones behind it. */
+  readerBusyMs: 5,
 
   // Sizes.
   /** A request body. */

@@ -6,9 +6,9 @@
  */
 
 import type { Unit } from "../db/sql/request.ts";
-import type { ClusterStatus, NodeStatus, VerifyReport } from "../node/node-status.ts";
+import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/run.ts";
-import type { Member, NodeId } from "../vocabulary.ts";
+import type { Member, Membership, NodeId } from "../vocabulary.ts";
 
 export interface Backend {
   /**
@@ -30,7 +30,11 @@ export interface Backend {
   /** The node can answer reads. */
   ready(): boolean;
 
+  members(): Membership;
+  /** Reads the whole database of every node. */
   verify(): Promise<VerifyReport>;
+  /** The part of this node. */
+  verifyHere(): Promise<NodeVerdict>;
   /** Resolves with the new leader when it leads. Without `to` the most advanced voter is taken. */
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
   addMember(member: Member): Promise<void>;

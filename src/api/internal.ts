@@ -52,6 +52,14 @@ export function addInternalRoutes(app: FastifyInstance, backend: Backend, token:
     return sendJson(reply, 200, "{}");
   });
 
+  app.post(internalPaths.verify, route, async (_request, reply) =>
+    sendJson(reply, 200, withNulls(await backend.verifyHere())),
+  );
+
+  app.get(internalPaths.members, route, async (_request, reply) =>
+    sendJson(reply, 200, withNulls({ members: backend.members() })),
+  );
+
   app.get(internalPaths.status, route, async (_request, reply) =>
     sendJson(reply, 200, withNulls(backend.localStatus())),
   );

@@ -3,9 +3,9 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { RealClock } from "../host/clock.ts";
-import type { ClusterStatus, NodeStatus, VerifyReport } from "../node/node-status.ts";
+import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/run.ts";
-import { lsn, type Member, nodeId, term } from "../vocabulary.ts";
+import { lsn, type Member, type Membership, nodeId, term } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 import { type ApiOptions, ApiServer } from "./server.ts";
 
@@ -15,7 +15,7 @@ export class ScriptedBackend implements Backend {
   /** Every unit with its options, in order. */
   readonly runs: { unit: Unit; options: RunOptions }[] = [];
   readonly closedSessions: string[] = [];
-  readonly members: Member[] = [];
+  readonly added: Member[] = [];
   leads = true;
   isUp = true;
   lag: number | undefined = 0;
@@ -57,6 +57,10 @@ export class ScriptedBackend implements Backend {
     return { clusterId: "c1", term: term(3), leader: undefined, commitRule: "quorum", nodes };
   }
 
+  members(): Membership {
+    return [{ id: nodeId("a"), kind: "voter", address: "127.0.0.1:7001" }];
+  }
+
   isLeader(): boolean {
     return this.leads;
   }
@@ -69,6 +73,11 @@ export class ScriptedBackend implements Backend {
     return this.isUp;
   }
 
+  async verifyHere(): Promise<NodeVerdict> {
+    const { id, reachable, checksum } = this.localStatus();
+    return { id, reachable, checksum, lsn: lsn(7), pages: 3, damaged: [], problem: undefined };
+  }
+
   async verify(): Promise<VerifyReport> {
     return { identical: true, nodes: [] };
   }
@@ -78,7 +87,7 @@ export class ScriptedBackend implements Backend {
   }
 
   async addMember(member: Member): Promise<void> {
-    this.members.push(member);
+    this.added.push(member);
   }
 
   async removeMember(id: string): Promise<void> {
@@ -113,7 +122,10 @@ export async function serve(
     backend,
     clock: new RealClock(),
     onPeer: (socket) => socket.destroy(),
-    onFault: (error) => faults.push(error),
+    onFault: (error) => {
+      faults.push(error);
+      console.error(error);
+    },
     ...options,
   });
   t.after(() => server.close());

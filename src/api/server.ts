@@ -130,6 +130,9 @@ function makeServer(): FastifyInstance {
     return503OnClosing: false,
     forceCloseConnections: true,
     clientErrorHandler: answerBrokenHttp,
+    frameworkErrors: (error, _request, reply) => {
+      sendError(reply, new ClientError("BAD_REQUEST", error.message));
+    },
     routerOptions: { maxParamLength: 64 },
     http: {
       headersTimeout: limits.httpHeadersMs,
@@ -163,11 +166,10 @@ function addBodies(app: FastifyInstance): void {
 function addFailures(app: FastifyInstance, options: ApiOptions): void {
   app.setNotFoundHandler((request, reply) => {
     const { pathname } = new URL(request.url, "http://host");
-    const upgrade = request.headers.upgrade?.toLowerCase() === "websocket";
-    const message = upgrade
-      ? "WebSocket is not served here; use a URL that begins with http:// instead of ws://"
-      : `there is no ${request.method} ${pathname}`;
-    return sendError(reply, new ClientError("NOT_FOUND", message));
+    return sendError(
+      reply,
+      new ClientError("NOT_FOUND", `there is no ${request.method} ${pathname}`),
+    );
   });
   app.setErrorHandler((error, _request, reply) => {
     const known = clientErrorFrom(error);

@@ -9,8 +9,9 @@
  *     else    { code, message }: a ClientError
  *   POST /internal/close-session
  *     body    { session }
- *   GET /internal/status
- *     200     NodeStatus
+ *   GET /internal/status    200     NodeStatus
+ *   GET /internal/members   200     { members }: Membership
+ *   POST /internal/verify   200     NodeVerdict
  *
  * Both nodes hold the secret of the cluster; the token in `authorization` is derived from it and proves as much.
  *
@@ -27,6 +28,8 @@ export const internalPaths = {
   run: "/internal/run",
   closeSession: "/internal/close-session",
   status: "/internal/status",
+  members: "/internal/members",
+  verify: "/internal/verify",
 } as const;
 
 const scheme = "Paceline ";

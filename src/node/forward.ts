@@ -25,10 +25,14 @@ import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
-import type { NodeStatus } from "./node-status.ts";
+import type { NodeStatus, NodeVerdict } from "./node-status.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
 
-type Sent = { readonly method: "GET" | "POST"; readonly path: string; readonly body?: string };
+type Sent = {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly body?: string | undefined;
+};
 type Received = { readonly status: number; readonly text: string };
 
 export class Forwarder {
@@ -66,17 +70,40 @@ export class Forwarder {
   }
 
   /** What the node says of itself. Throws ClientError NOT_READY when it does not answer in time. */
-  async status(address: string, timeoutMs: number): Promise<NodeStatus> {
+  status(address: string, timeoutMs: number): Promise<NodeStatus> {
+    const sent: Sent = { method: "GET", path: internalPaths.status };
+    return this.#askOrNotReady(address, sent, timeoutMs) as Promise<NodeStatus>;
+  }
+
+  /** Lets the node read its whole database. Throws ClientError NOT_READY when that cannot be had. */
+  verify(address: string): Promise<NodeVerdict> {
+    const sent: Sent = { method: "POST", path: internalPaths.verify, body: "{}" };
+    return this.#askOrNotReady(address, sent, limits.verifyMs) as Promise<NodeVerdict>;
+  }
+
+  /**
+   * Sends a request for JSON and gives the answer, null as undefined. Throws ClientError: what the other node
+   * refused, NOT_LEADER when no connection was made, UNKNOWN_OUTCOME when it broke off.
+   */
+  async ask(address: string, sent: Sent, timeoutMs: number): Promise<unknown> {
     try {
-      const sent: Sent = { method: "GET", path: internalPaths.status };
-      const { status, text } = await this.#send(address, sent, AbortSignal.timeout(timeoutMs));
-      if (status !== 200) throw new Error(`it answered with status ${status}`);
-      const nullsAsAbsent = (_key: string, field: unknown): unknown => field ?? undefined;
-      return JSON.parse(text, nullsAsAbsent) as NodeStatus;
-    } catch (cause) {
-      const why = messageOf(cause);
-      throw new ClientError("NOT_READY", `no status from ${address}: ${why}`, { cause });
+      const received = await this.#send(address, sent, AbortSignal.timeout(timeoutMs));
+      if (received.status !== 200) throw refusalOf(received, address);
+      return JSON.parse(received.text, (_key, field: unknown) => field ?? undefined);
+    } catch (error) {
+      throw connectFailureOf(error, address) ?? unknownOutcome(error, address);
     }
+  }
+
+  /**
+   * Ends the connections to a node that is known to be gone: requests under way fail as broken at once, instead of
+   * waiting for an answer that will not come.
+   */
+  abandon(address: string): void {
+    const pool = this.#poolByAddress.get(address);
+    if (pool === undefined) return;
+    this.#poolByAddress.delete(address);
+    pool.destroy().catch(() => {});
   }
 
   /** Ends all connections at once; requests under way fail as broken. */
@@ -87,14 +114,31 @@ export class Forwarder {
   }
 
   async #send(address: string, sent: Sent, signal: AbortSignal): Promise<Received> {
-    const { statusCode, body } = await this.#pool(address).request({
+    const pool = this.#pool(address);
+    if (pool.stats.queued >= limits.writeQueueMax) {
+      throw new ClientError(
+        "OVERLOADED",
+        `${pool.stats.queued} requests wait to be sent to ${address}`,
+      );
+    }
+    const { statusCode, body } = await pool.request({
       method: sent.method,
       path: sent.path,
       headers: this.#headers,
       body: sent.body ?? null,
       signal,
+      headersTimeout: sent.path === internalPaths.verify ? limits.verifyMs : limits.forwardMs,
+      bodyTimeout: limits.forwardMs,
     });
     return { status: statusCode, text: await body.text() };
+  }
+
+  async #askOrNotReady(address: string, sent: Sent, timeoutMs: number): Promise<unknown> {
+    try {
+      return await this.ask(address, sent, timeoutMs);
+    } catch (cause) {
+      throw new ClientError("NOT_READY", messageOf(cause), { cause });
+    }
   }
 
   #pool(address: string): Pool {
@@ -106,8 +150,6 @@ export class Forwarder {
       connections: limits.forwardConnectionsMax,
       pipelining: 1,
       connect: { timeout: limits.forwardConnectMs },
-      headersTimeout: limits.forwardMs,
-      bodyTimeout: limits.forwardMs,
     });
     this.#poolByAddress.set(address, pool);
     return pool;
@@ -139,19 +181,28 @@ function parseRefusal(text: string): { readonly code?: unknown; readonly message
 }
 
 function failureOf(error: unknown, address: string, unit: Unit, options: RunOptions): ClientError {
-  if (error instanceof ClientError) return error;
-  const why = messageOf(error);
-  if (isConnectFailure(error)) {
-    return new ClientError("NOT_LEADER", `no connection to ${address}: ${why}`, { cause: error });
-  }
+  const surely = connectFailureOf(error, address);
+  if (surely !== undefined) return surely;
   if (options.session === undefined && accessOf(unit) === "read") {
-    const message = `reading on ${address} broke off: ${why}`;
+    const message = `reading on ${address} broke off: ${messageOf(error)}`;
     return new ClientError("NOT_LEADER", message, { cause: error });
   }
+  return unknownOutcome(error, address);
+}
+
+/** What is thrown when the other node surely did nothing, or said itself what became of it. */
+function connectFailureOf(error: unknown, address: string): ClientError | undefined {
+  if (error instanceof ClientError) return error;
+  if (!isConnectFailure(error)) return undefined;
+  const message = `no connection to ${address}: ${messageOf(error)}`;
+  return new ClientError("NOT_LEADER", message, { cause: error });
+}
+
+function unknownOutcome(error: unknown, address: string): ClientError {
   return new ClientError(
     "UNKNOWN_OUTCOME",
-    `the connection to the leader at ${address} broke off after the request was sent (${why}); ` +
-      "it may have happened, so look before you repeat it",
+    `the connection to the leader at ${address} broke off after the request was sent ` +
+      `(${messageOf(error)}); it may have happened, so look before you repeat it`,
     { cause: error },
   );
 }

@@ -26,7 +26,8 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
   );
 
   app.post("/admin/switchover", async (request, reply) => {
-    const body = request.body === undefined ? {} : parseJsonObject(request.body);
+    const isEmpty = !(request.body instanceof Uint8Array) || request.body.byteLength === 0;
+    const body = isEmpty ? {} : parseJsonObject(request.body);
     const to = body["to"] ?? undefined;
     const result = await backend.switchover(to === undefined ? undefined : decodeNodeId(to, "to"));
     return sendJson(reply, 200, withNulls(result));

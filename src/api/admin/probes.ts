@@ -16,9 +16,12 @@ export type ProbePorts = {
 };
 
 export function addProbeRoutes(app: FastifyInstance, { backend, node, version }: ProbePorts): void {
-  app.get("/", (_request, reply) =>
-    reply.type("text/plain").send(welcome(node, version, backend.isLeader())),
-  );
+  app.get("/", (request, reply) => {
+    if (request.headers.upgrade?.toLowerCase() === "websocket") {
+      throw new ClientError("NOT_FOUND", "WebSocket is not served; use http:// instead of ws://");
+    }
+    return reply.type("text/plain").send(welcome(node, version, backend.isLeader()));
+  });
 
   app.get("/version", (_request, reply) => reply.type("text/plain").send(`paceline ${version}\n`));
 
