@@ -122,6 +122,18 @@ export class LogStore {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
 
+  /** The first LSN of the oldest segment that begins within the last `bytes` of the log; what a byte cap keeps. */
+  lsnAtBytesFromEnd(bytes: number): Lsn {
+    let kept = 0;
+    let from = (this.last.lsn + 1) as Lsn;
+    for (const segment of this.#segments.toReversed()) {
+      kept += segment.bytes;
+      if (kept > bytes) break;
+      from = segment.start.firstLsn;
+    }
+    return from;
+  }
+
   /** Terms of the entries after the base, as runs. */
   termRuns(): readonly TermRun[] {
     return [...this.#index.runs];

@@ -1,0 +1,137 @@
+/**
+ * The running node as the API sees it. Requests about the cluster as a whole go on to the leader from here.
+ */
+
+import { ClientError } from "../base/errors.ts";
+import type { Unit } from "../db/sql/request.ts";
+import { limits } from "../limits.ts";
+import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
+import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type { RunningNode } from "../node/running-node.ts";
+import type { Member, Membership, NodeId } from "../vocabulary.ts";
+import type { Backend } from "./backend.ts";
+
+export class NodeBackend implements Backend {
+  readonly #running: RunningNode;
+
+  constructor(running: RunningNode) {
+    this.#running = running;
+  }
+
+  run(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    return this.#running.parts.routing.run(unit, options);
+  }
+
+  runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    return this.#running.parts.routing.runAsLeader(unit, options);
+  }
+
+  closeSession(session: string): void {
+    this.#running.parts.routing.closeSession(session);
+  }
+
+  localStatus(): NodeStatus {
+    return this.#running.parts.report.local();
+  }
+
+  status(): Promise<ClusterStatus> {
+    return this.#running.parts.report.cluster();
+  }
+
+  isLeader(): boolean {
+    return this.#running.parts.writes.ready;
+  }
+
+  lagMs(): number | undefined {
+    const { lag, node } = this.#running.parts;
+    return lag.lagMs(node.leadership.leading);
+  }
+
+  ready(): boolean {
+    return this.#running.parts.database.whole !== undefined;
+  }
+
+  members(): Membership {
+    const { node } = this.#running.parts;
+    return node.status().membership;
+  }
+
+  verify(): Promise<VerifyReport> {
+    return this.#running.parts.report.verify();
+  }
+
+  verifyHere(): Promise<NodeVerdict> {
+    return this.#running.parts.report.verifyHere();
+  }
+
+  async switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }> {
+    const leader = this.#otherLeader();
+    if (leader !== undefined) {
+      const body = to === undefined ? {} : { to };
+      const answer = await this.#askLeader(leader, "POST", "/admin/switchover", body);
+      return answer as { leader: NodeId };
+    }
+    const { node, self } = this.#running.parts;
+    if (to === self) return { leader: self };
+    const member = node.status().membership.find((m) => m.id === to);
+    if (to !== undefined && member?.kind !== "voter") {
+      throw new ClientError(
+        "MEMBERSHIP_REFUSED",
+        member === undefined
+          ? `there is no member "${to}"`
+          : `${to} is a ${member.kind}, not a voter`,
+      );
+    }
+    const target = await this.#running.switchover(to);
+    if (target !== undefined) return { leader: target };
+    throw new ClientError(
+      "NO_LEADER",
+      "the lead could not be handed over: no other voter is up to date and reachable; this node goes on",
+    );
+  }
+
+  async addMember(member: Member): Promise<void> {
+    const leader = this.#otherLeader();
+    if (leader !== undefined) {
+      await this.#askLeader(leader, "POST", "/admin/members", member);
+      return;
+    }
+    const joining: Member =
+      member.kind === "voter" ? { ...member, kind: "learner", promote: true } : member;
+    await this.#running.parts.members.add(joining);
+  }
+
+  async removeMember(id: NodeId): Promise<void> {
+    const leader = this.#otherLeader();
+    if (leader !== undefined) {
+      await this.#askLeader(leader, "DELETE", `/admin/members/${id}`, undefined);
+      return;
+    }
+    await this.#running.parts.members.remove(id);
+  }
+
+  metrics(): Readonly<Record<string, number>> {
+    return this.#running.metrics();
+  }
+
+  /** Address of the leader when that is another node; undefined when it is this one. Throws NO_LEADER. */
+  #otherLeader(): string | undefined {
+    const { node } = this.#running.parts;
+    const { leading, leader } = node.leadership;
+    if (leading) return undefined;
+    const address = node.status().membership.find((m) => m.id === leader)?.address;
+    if (address !== undefined) return address;
+    throw new ClientError("NO_LEADER", "there is no leader now; repeat the request shortly");
+  }
+
+  async #askLeader(
+    address: string,
+    method: "POST" | "DELETE",
+    path: string,
+    body: unknown,
+  ): Promise<unknown> {
+    const { forwarder } = this.#running.parts;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    return forwarder.ask(address, { method, path, body: text }, limits.requestWaitMs);
+  }
+}

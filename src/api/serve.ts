@@ -1,0 +1,159 @@
+/**
+ * A node with its outside: the one place where the pieces of `node/` and the HTTP server meet. `paceline start` calls
+ * it, and so do tests.
+ */
+
+import { randomInt } from "node:crypto";
+import { ClientError, messageOf } from "../base/errors.ts";
+import { RealClock } from "../host/clock.ts";
+import { RealDisk } from "../host/disk.ts";
+import { limits } from "../limits.ts";
+import { internalToken } from "../node/forward-wire.ts";
+import { openNode } from "../node/open.ts";
+import type { RunningNode } from "../node/running-node.ts";
+import { version } from "../version.ts";
+import { type Member, type Membership, nodeId } from "../vocabulary.ts";
+import { joinCluster } from "./join.ts";
+import { NodeBackend } from "./node-backend.ts";
+import { ApiServer } from "./server.ts";
+
+export type NodeOptions = {
+  readonly id: string;
+  readonly dir: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Members of a new cluster. A directory that knows its members ignores it. */
+  readonly cluster: readonly { readonly id: string; readonly address: string }[] | undefined;
+  /** host:port of a member of the cluster that this node joins. */
+  readonly join: string | undefined;
+  readonly secret: string | undefined;
+  readonly logRetentionBytes: number;
+  readonly statementMs: number;
+  readonly syncBytesPerSecond: number;
+  readonly readers: number;
+  onEvent(line: string): void;
+};
+
+export type StartedNode = {
+  readonly url: string;
+  /** Hands the lead over, drains, closes. Nothing is lost without it. */
+  stop(): Promise<void>;
+  /** Resolves with the reason when the node cannot go on. */
+  readonly failed: Promise<Error>;
+};
+
+/** Serves when it resolves; whether it has a leader yet is another matter. Throws what `openNode` and the port throw. */
+export async function startNode(options: NodeOptions): Promise<StartedNode> {
+  const secret = secretOf(options);
+  const address = `${options.listen.host}:${options.listen.port}`;
+  const { promise: failed, resolve: fail } = Promise.withResolvers<Error>();
+  const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret);
+  const running = await openNode({
+    self: nodeId(options.id),
+    dir: options.dir,
+    clock: new RealClock(),
+    disk: new RealDisk(),
+    seed: randomInt(2 ** 31),
+    secret,
+    token: internalToken(secret),
+    initial: initialMembers(options, address),
+    contacts,
+    logRetentionBytes: options.logRetentionBytes,
+    statementMs: options.statementMs,
+    syncBytesPerSecond: options.syncBytesPerSecond,
+    readers: options.readers,
+    onEvent: options.onEvent,
+    onFatal: fail,
+  });
+  const api = await listen(options, running, secret);
+  running.begin();
+  if (options.join !== undefined) void announce(options, running, address);
+  return {
+    url: `http://${address}`,
+    stop: () => running.stop(() => api.close()),
+    failed,
+  };
+}
+
+async function listen(
+  options: NodeOptions,
+  running: RunningNode,
+  secret: string,
+): Promise<ApiServer> {
+  const { clock, links, self } = running.parts;
+  try {
+    return await ApiServer.listen({
+      host: options.listen.host,
+      port: options.listen.port,
+      node: self,
+      version,
+      secret,
+      backend: new NodeBackend(running),
+      clock,
+      onPeer: (socket, head) => links.accept(socket, head),
+      onFault: (error) => options.onEvent(`fault: ${faultText(error)}`),
+    });
+  } catch (error) {
+    await running.stop(async () => {});
+    throw error;
+  }
+}
+
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** Asks the cluster to take this node in, until it is a member. */
+async function announce(
+  options: NodeOptions,
+  running: RunningNode,
+  address: string,
+): Promise<void> {
+  const { clock, node, onEvent } = running.parts;
+  const isMember = () => node.status().membership.some((m) => m.id === options.id);
+  for (let told = ""; !isMember(); ) {
+    try {
+      const response = await fetch(`http://${options.join}/admin/members`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ id: options.id, address }),
+        signal: AbortSignal.timeout(limits.requestWaitMs),
+      });
+      if (!response.ok) throw new Error(((await response.json()) as { message: string }).message);
+    } catch (error) {
+      const line = `cannot join by ${options.join} yet: ${messageOf(error)}`;
+      if (line !== told) onEvent(line);
+      told = line;
+    }
+    await new Promise<void>((resolve) => clock.after(1_000, resolve));
+  }
+}
+
+function initialMembers(options: NodeOptions, address: string): Membership {
+  if (options.join !== undefined) return [];
+  const listed = options.cluster ?? [{ id: options.id, address }];
+  if (!listed.some((m) => m.id === options.id)) {
+    throw new ClientError("BAD_REQUEST", `--cluster does not name this node, "${options.id}"`);
+  }
+  const members = listed.map(
+    (m): Member => ({ id: nodeId(m.id), kind: "voter", address: m.address }),
+  );
+  return members.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+const loopback = /^(127\.\d+\.\d+\.\d+|localhost|\[?::1\]?)$/;
+
+/** Nodes on one machine may do without a secret; across a network they may not. */
+function secretOf(options: NodeOptions): string {
+  if (options.secret !== undefined && options.secret !== "") return options.secret;
+  const hosts = [options.listen.host, ...(options.cluster ?? []).map((m) => hostOf(m.address))];
+  if (hosts.every((host) => loopback.test(host))) return "paceline on loopback, without a secret";
+  throw new ClientError(
+    "BAD_REQUEST",
+    "nodes that talk across a network need a secret: give every node the same --secret-file " +
+      "or PACELINE_SECRET, for example from `openssl rand -hex 32`",
+  );
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(":"));
+}

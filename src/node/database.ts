@@ -1,0 +1,149 @@
+/**
+ * The served database of this node and its readers, through its three states:
+ *
+ *   absent    no genesis applied, no page sync finished: nothing to read
+ *   whole     what the log says it is; readers run
+ *   damaged   its pages are not what the log says: no reads, no lead, until page sync has repaired it [D6, D7]
+ *
+ * Not here: which entries are applied when (applying.ts), the repair itself (page-syncing.ts).
+ */
+
+import { existsSync } from "node:fs";
+import { CorruptionError } from "../base/errors.ts";
+import { formatHash, type Hash64 } from "../base/hash.ts";
+import { ReaderPool } from "../db/process/reader-pool.ts";
+import { layoutOf } from "../db/served/layout.ts";
+import { Served } from "../db/served/served.ts";
+import { decodeGenesis } from "../payload/genesis.ts";
+import { decodePages } from "../payload/pages.ts";
+import type { Entry, EntryId, Pgno } from "../vocabulary.ts";
+
+export type DatabaseOptions = {
+  readonly dir: string;
+  readonly readers: number;
+  readonly readerMain: string;
+  readonly statementMs: number;
+  onEvent(line: string): void;
+  /** Told after the state changed. */
+  onState(): void;
+  /** Someone else wrote to the served file. */
+  onForeignWrite(error: CorruptionError): void;
+};
+
+export class Database {
+  readonly #options: DatabaseOptions;
+  #served: Served | undefined;
+  #pool: ReaderPool | undefined;
+  /** Why the database is not what it should be. */
+  #damage: string | undefined;
+  /** Pages that a scrub found to differ from their hashes. */
+  #damagedPages: readonly Pgno[] = [];
+  /** Wall clock of the leader when it made the newest entry applied here. */
+  #committedAtMs = 0;
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+  }
+
+  get served(): Served | undefined {
+    return this.#served;
+  }
+
+  /** The database, when it is there and whole. */
+  get whole(): Served | undefined {
+    return this.#damage === undefined ? this.#served : undefined;
+  }
+
+  get damage(): string | undefined {
+    return this.#damage;
+  }
+
+  get damagedPages(): readonly Pgno[] {
+    return this.#damagedPages;
+  }
+
+  get pool(): ReaderPool | undefined {
+    return this.#damage === undefined ? this.#pool : undefined;
+  }
+
+  get committedAtMs(): number {
+    return this.#committedAtMs;
+  }
+
+  /**
+   * Opens what the directory has. `expectedAt` gives the checksum that the log recorded for a position, if it still
+   * knows. A database that cannot be opened, or that differs, leaves the state damaged.
+   */
+  async open(expectedAt: (position: EntryId) => Promise<Hash64 | undefined>): Promise<void> {
+    const { dir } = this.#options;
+    if (!existsSync(layoutOf(dir).db)) return;
+    try {
+      this.#served = await Served.open(dir, { onForeignWrite: this.#options.onForeignWrite });
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error;
+      this.#damage = error.message;
+      return;
+    }
+    const expected = await expectedAt(this.#served.position());
+    const found = this.#served.checksum();
+    if (expected !== undefined && formatHash(expected) !== formatHash(found)) {
+      this.#damage = `the database has checksum ${formatHash(found)}, the log says ${formatHash(expected)}`;
+      return;
+    }
+    this.#openPool();
+  }
+
+  /** Applies one entry. Throws CorruptionError when the database turns out not to be what the leader has. */
+  async change(entry: Entry): Promise<void> {
+    if (entry.kind === "genesis") return this.#applyGenesis(entry);
+    if (entry.kind !== "payload") return;
+    const served = this.#served;
+    if (served === undefined) throw new CorruptionError("there is no database to apply entries to");
+    // A crash between the database and what follows: the entry is in it already.
+    if (served.position().lsn >= entry.lsn) return;
+    const body = decodePages(entry.body);
+    await served.apply(body.set, { lsn: entry.lsn, term: entry.term }, body.checksumAfter);
+    this.#committedAtMs = body.committedAtMs;
+  }
+
+  markDamaged(why: string, pages: readonly Pgno[] = []): void {
+    this.#damagedPages = [...this.#damagedPages, ...pages];
+    if (this.#damage !== undefined) return;
+    this.#damage = why;
+    this.#options.onEvent(`the database is damaged: ${why}; repairing it by page sync`);
+    this.#options.onState();
+  }
+
+  /** Page sync has put a first or a new file in place. */
+  async reopen(): Promise<void> {
+    this.#served ??= await Served.open(this.#options.dir, {
+      onForeignWrite: this.#options.onForeignWrite,
+    });
+    this.repaired();
+  }
+
+  /** Page sync has made the open database whole. */
+  repaired(): void {
+    this.#damage = undefined;
+    this.#damagedPages = [];
+    this.#openPool();
+    this.#options.onState();
+  }
+
+  async close(): Promise<void> {
+    this.#pool?.close();
+    await this.#served?.close();
+  }
+
+  async #applyGenesis(entry: Entry): Promise<void> {
+    if (this.#served !== undefined) return;
+    const { image } = decodeGenesis(entry.body);
+    await Served.create(this.#options.dir, image);
+    await this.reopen();
+  }
+
+  #openPool(): void {
+    const { dir, readerMain, readers, statementMs } = this.#options;
+    this.#pool ??= ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs });
+  }
+}

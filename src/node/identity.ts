@@ -1,0 +1,116 @@
+/**
+ * Who this data directory is: `identity.json`, written by temp file, fsync and rename.
+ *
+ *   format     version of the data directory, now 1; a newer one is refused
+ *   nodeId     name of the node; a directory is never used under another name
+ *   instance   random, made with the directory: two directories that claim one node id are told apart by it
+ *   clusterId  random, made with the cluster (genesis entry); undefined until this node has seen a commit
+ *
+ * Not here: term and vote (log/), position of the database (the database itself).
+ */
+
+import { randomBytes } from "node:crypto";
+import { ClientError, CorruptionError } from "../base/errors.ts";
+import type { Disk } from "../host/disk.ts";
+import type { NodeId } from "../vocabulary.ts";
+
+export const dataFormat = 1;
+
+type Record1 = {
+  readonly format: 1;
+  readonly nodeId: string;
+  readonly instance: string;
+  readonly clusterId: string | undefined;
+};
+
+export class Identity {
+  readonly #disk: Disk;
+  readonly #path: string;
+  #record: Record1;
+
+  private constructor(disk: Disk, path: string, record: Record1) {
+    this.#disk = disk;
+    this.#path = path;
+    this.#record = record;
+  }
+
+  /** Reads the directory's identity or gives it one. Throws ClientError when it belongs to another node. */
+  static async open(disk: Disk, dir: string, id: NodeId): Promise<Identity> {
+    const path = `${dir}/identity.json`;
+    await disk.makeDirectory(dir);
+    const bytes = (await disk.exists(path)) ? await disk.readFile(path) : undefined;
+    if (bytes === undefined) {
+      const instance = randomBytes(8).toString("hex");
+      const made = new Identity(disk, path, {
+        format: 1,
+        nodeId: id,
+        instance,
+        clusterId: undefined,
+      });
+      await made.#write();
+      return made;
+    }
+    const record = parseRecord(bytes, path);
+    if (record.nodeId !== id) {
+      throw new ClientError(
+        "BAD_REQUEST",
+        `${dir} belongs to node "${record.nodeId}", not "${id}"; ` +
+          `start it with --id ${record.nodeId}, or give --dir an empty directory`,
+      );
+    }
+    return new Identity(disk, path, record);
+  }
+
+  get instance(): string {
+    return this.#record.instance;
+  }
+
+  get clusterId(): string | undefined {
+    return this.#record.clusterId;
+  }
+
+  /** Durable when it resolves. Once given, the cluster id never changes. */
+  async adopt(clusterId: string): Promise<void> {
+    if (this.#record.clusterId === clusterId) return;
+    if (this.#record.clusterId !== undefined) {
+      throw new CorruptionError(
+        `this directory belongs to cluster ${this.#record.clusterId}, not to ${clusterId}`,
+      );
+    }
+    this.#record = { ...this.#record, clusterId };
+    await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const text = `${JSON.stringify(this.#record, undefined, 2)}\n`;
+    await this.#disk.replaceFile(this.#path, new TextEncoder().encode(text));
+  }
+}
+
+function parseRecord(bytes: Uint8Array, path: string): Record1 {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new CorruptionError(`${path} is not JSON; move the directory aside and join anew`, {
+      cause,
+    });
+  }
+  const record = value as Partial<Record<keyof Record1, unknown>>;
+  if (typeof record.format === "number" && record.format > dataFormat) {
+    throw new ClientError(
+      "BAD_REQUEST",
+      `${path} has format ${record.format}, this version knows up to ${dataFormat}; ` +
+        "start the newer version again",
+    );
+  }
+  if (
+    record.format !== 1 ||
+    typeof record.nodeId !== "string" ||
+    typeof record.instance !== "string"
+  ) {
+    throw new CorruptionError(`${path} lacks its fields; move the directory aside and join anew`);
+  }
+  const clusterId = typeof record.clusterId === "string" ? record.clusterId : undefined;
+  return { format: 1, nodeId: record.nodeId, instance: record.instance, clusterId };
+}

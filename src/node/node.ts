@@ -1,0 +1,268 @@
+/**
+ * The loop of a node: everything that drives consensus goes in here, and what the core decides goes out, in the one
+ * order that is safe.
+ *
+ *   0  a leader's appends leave beside its own fsync            [Raft thesis §10.2.1]
+ *   1  hard state and entries become durable                    log/
+ *   2  only then leave the messages that promise them           [invariants I14]
+ *   3  the new commit mark, answered reads and wanted snapshots are handed on
+ *
+ * One round at a time. What arrives while a round's fsync runs is stepped into the core at once and leaves with the
+ * next round: that is group commit and back-pressure in one idea.
+ *
+ * A failed `persist` ends the node: after a failed fsync nothing the disk says later means anything.
+ *
+ * Not here: what entries mean (applying.ts), who waits for them (write/), the sockets (peer/).
+ */
+
+import { ClientError } from "../base/errors.ts";
+import type { Clock } from "../host/clock.ts";
+import type { LogStore } from "../log/log-store.ts";
+import type { Envelope } from "../raft/messages.ts";
+import type { Raft } from "../raft/raft.ts";
+import type { MembershipChange, Proposal, RaftStatus, Ready } from "../raft/ready.ts";
+import { limits } from "../limits.ts";
+import type { Entry, EntryId, Lsn, NodeId, SnapshotId, Term } from "../vocabulary.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** Who leads, as this node sees it. */
+export type Leadership = {
+  readonly term: Term;
+  readonly leader: NodeId | undefined;
+  readonly leading: boolean;
+};
+
+/** What the loop tells the rest of the node. Called between rounds, never during one. */
+export type NodeEvents = {
+  committed(lsn: Lsn): void;
+  leadership(now: Leadership): void;
+  pageSyncWanted(by: readonly NodeId[]): void;
+  /** The log failed. The node must stop. */
+  failed(error: Error): void;
+};
+
+type ReadWaiter = { resolve(lsn: Lsn): void; reject(error: Error): void };
+
+export class Node {
+  readonly #raft: Raft;
+  readonly #log: LogStore;
+  readonly #outbox: Outbox;
+  readonly #clock: Clock;
+  readonly #events: NodeEvents;
+  /** A round is running. */
+  #busy = false;
+  /** When the running fsync began; undefined while none runs. */
+  #persistingSinceMs: number | undefined;
+  /** Set by `stop`, or by a failed log. Nothing is stepped or sent afterwards. */
+  #stopped = false;
+  /** Last leadership told. */
+  #told: Leadership;
+  #committedLsn: Lsn;
+  readonly #readsById = new Map<number, ReadWaiter>();
+  /** Those who wait for a moment between rounds. */
+  #onIdle: (() => void)[] = [];
+  #nextReadId = 1;
+
+  constructor(parts: { raft: Raft; log: LogStore; outbox: Outbox; clock: Clock; events: NodeEvents }) {
+    this.#raft = parts.raft;
+    this.#log = parts.log;
+    this.#outbox = parts.outbox;
+    this.#clock = parts.clock;
+    this.#events = parts.events;
+    this.#told = leadershipOf(parts.raft.status());
+    this.#committedLsn = parts.raft.status().committedLsn;
+  }
+
+  status(): RaftStatus {
+    return this.#raft.status();
+  }
+
+  get leadership(): Leadership {
+    return this.#told;
+  }
+
+  /** Time passes. While the disk hangs, a leader falls silent, so that another takes over [hostile case 58]. */
+  tick(): void {
+    const nowMs = this.#clock.nowMs();
+    const since = this.#persistingSinceMs;
+    if (since !== undefined && nowMs - since > 2 * limits.electionTimeoutMaxMs) return;
+    this.#input(() => this.#raft.tick(nowMs));
+  }
+
+  step(envelope: Envelope, entries: readonly Entry[]): void {
+    this.#input(() => this.#raft.step(envelope, entries, this.#clock.nowMs()));
+  }
+
+  linkLost(node: NodeId): void {
+    this.#input(() => this.#raft.linkLost(node, this.#clock.nowMs()));
+  }
+
+  propose(kind: "payload" | "genesis", body: Uint8Array): Proposal {
+    return this.#input(() => this.#raft.propose(kind, body, this.#clock.nowMs()));
+  }
+
+  changeMembership(change: MembershipChange): Proposal {
+    return this.#input(() => this.#raft.changeMembership(change, this.#clock.nowMs()));
+  }
+
+  transferTo(node: NodeId): string | undefined {
+    return this.#input(() => this.#raft.transferTo(node, this.#clock.nowMs()));
+  }
+
+  setElectable(yes: boolean): void {
+    this.#input(() => this.#raft.setElectable(yes));
+  }
+
+  pageSyncEnded(node: NodeId, lsn: Lsn | undefined): void {
+    const end =
+      lsn === undefined
+        ? ({ type: "snapshot-failed" } as const)
+        : ({ type: "snapshot-done", lsn } as const);
+    this.#input(() => this.#raft.reportProgress(node, end, this.#clock.nowMs()));
+  }
+
+  /**
+   * Page sync has made the database what it is at `snapshot`. If the log does not reach that far by itself, it is
+   * thrown away and starts there. Between rounds: entries on their way to the disk must not land behind the reset.
+   */
+  async install(snapshot: SnapshotId): Promise<void> {
+    await this.#idle();
+    this.#busy = true;
+    try {
+      if (!this.#raft.wantsInstall(snapshot)) return;
+      await this.#log.reset(snapshot);
+      this.#raft.installed(snapshot, this.#clock.nowMs());
+    } finally {
+      this.#busy = false;
+      this.#kick();
+    }
+  }
+
+  logStartsAt(base: SnapshotId): void {
+    this.#input(() => this.#raft.logStartsAt(base));
+  }
+
+  /** This node leads and no other can, as of now [Raft thesis §6.4.1]. Ask after reading, before answering. */
+  hasLease(): boolean {
+    return !this.#stopped && this.#raft.hasLease(this.#clock.nowMs());
+  }
+
+  /**
+   * The LSN that a linearizable read must have applied [Raft thesis §6.4]. Throws ClientError NO_LEADER when no
+   * leader answers within `limits.requestWaitMs`.
+   */
+  readIndex(): Promise<Lsn> {
+    const id = this.#nextReadId++;
+    return new Promise<Lsn>((resolve, reject) => {
+      const cancelTimer = this.#clock.after(limits.requestWaitMs, () => {
+        this.#readsById.delete(id);
+        reject(noLeader());
+      });
+      this.#readsById.set(id, {
+        resolve: (lsn) => {
+          cancelTimer();
+          resolve(lsn);
+        },
+        reject: (error) => {
+          cancelTimer();
+          reject(error);
+        },
+      });
+      const refusal = this.#input(() => this.#raft.readIndex(id, this.#clock.nowMs()));
+      if (refusal !== undefined) this.#answerRead(id, undefined);
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const id of [...this.#readsById.keys()]) this.#answerRead(id, undefined);
+  }
+
+  #input<T>(call: () => T): T {
+    if (this.#stopped) throw new ClientError("NOT_READY", "this node is stopping; ask another");
+    const result = call();
+    this.#kick();
+    return result;
+  }
+
+  #kick(): void {
+    if (this.#busy || this.#stopped) return;
+    this.#busy = true;
+    queueMicrotask(() => void this.#rounds());
+  }
+
+  /** Resolves at a moment when no round runs. */
+  async #idle(): Promise<void> {
+    while (this.#busy && !this.#stopped) {
+      await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    }
+  }
+
+  async #rounds(): Promise<void> {
+    try {
+      while (!this.#stopped) {
+        const ready = this.#raft.ready();
+        if (ready === undefined) break;
+        await this.#round(ready);
+      }
+    } catch (error) {
+      this.stop();
+      this.#events.failed(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#busy = false;
+      for (const resolve of this.#onIdle.splice(0)) resolve();
+    }
+  }
+
+  async #round(ready: Ready): Promise<void> {
+    this.#outbox.send(ready.messagesNow, ready.entries);
+    if (ready.hardState !== undefined || ready.entries.length > 0) {
+      this.#persistingSinceMs = this.#clock.nowMs();
+      await this.#log.persist({ hardState: ready.hardState, entries: ready.entries });
+      this.#persistingSinceMs = undefined;
+    }
+    if (this.#stopped) return;
+    this.#outbox.send(ready.messages, ready.entries);
+    this.#raft.advance(ready);
+    this.#tell(ready);
+  }
+
+  #tell(ready: Ready): void {
+    const status = leadershipOf(this.#raft.status());
+    const told = this.#told;
+    if (status.term !== told.term || status.leader !== told.leader || status.leading !== told.leading) {
+      this.#told = status;
+      this.#events.leadership(status);
+    }
+    if (ready.committedLsn > this.#committedLsn) {
+      this.#committedLsn = ready.committedLsn;
+      this.#events.committed(ready.committedLsn);
+    }
+    for (const read of ready.reads) this.#answerRead(read.id, read.lsn);
+    if (ready.snapshotsWanted.length > 0) this.#events.pageSyncWanted(ready.snapshotsWanted);
+  }
+
+  #answerRead(id: number, at: Lsn | undefined): void {
+    const waiter = this.#readsById.get(id);
+    if (waiter === undefined) return;
+    this.#readsById.delete(id);
+    if (at === undefined) waiter.reject(noLeader());
+    else waiter.resolve(at);
+  }
+
+  /** Highest position in this node's log. */
+  get last(): EntryId {
+    return this.#raft.status().last;
+  }
+}
+
+function leadershipOf(status: RaftStatus): Leadership {
+  return { term: status.term, leader: status.leader, leading: status.role === "leader" };
+}
+
+function noLeader(): ClientError {
+  return new ClientError(
+    "NO_LEADER",
+    "no leader answers; a majority of the voters must be up and connected. Try again shortly",
+  );
+}

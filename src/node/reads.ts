@@ -1,0 +1,147 @@
+/**
+ * Reading, on any node: at the consistency the request asks for, in a reader process that can be killed.
+ *
+ *   stale         what is here, whatever its age
+ *   session       everything that went through this node, and the position the request brings [default]
+ *   bounded       what is here, if the lag is surely not above the bound; TOO_STALE otherwise
+ *   linearizable  everything that was acknowledged anywhere before the request came
+ *   leader        not here: routed to the leader (routing.ts)
+ *
+ * A linearizable read on the leader checks the lease after reading, before answering: a process that was paused in
+ * between wakes with an old answer and a lease that is over [etcd#20418].
+ */
+
+import { ClientError } from "../base/errors.ts";
+import type { ReaderPool, ReaderSession } from "../db/process/reader-pool.ts";
+import type { Unit } from "../db/sql/request.ts";
+import type { Clock } from "../host/clock.ts";
+import { limits } from "../limits.ts";
+import type { EntryId, Lsn } from "../vocabulary.ts";
+import type { RunOptions } from "./run.ts";
+import type { Waiters } from "./waiters.ts";
+
+export type ReadOptions = Omit<RunOptions, "session">;
+
+export type ReadAnswer = { readonly results: readonly string[]; readonly position: EntryId };
+
+export type ReadPorts = {
+  readonly clock: Clock;
+  readonly applied: Waiters;
+  /** The readers, while there is a database that may be read. */
+  pool(): ReaderPool | undefined;
+  lagMs(): number | undefined;
+  hasLease(): boolean;
+  /** The LSN that a linearizable read must have applied. Throws ClientError NO_LEADER. */
+  readIndex(): Promise<Lsn>;
+  committedLsn(): Lsn;
+};
+
+type PinnedRead = { readonly reader: ReaderSession; cancelIdle: () => void };
+
+export class Reads {
+  readonly #ports: ReadPorts;
+  /** Highest LSN that any request through this node has seen acknowledged. Never falls. */
+  #sessionLsn: Lsn = 0 as Lsn;
+  readonly #pinnedById = new Map<string, PinnedRead>();
+  #nextPinned = 1;
+
+  constructor(ports: ReadPorts) {
+    this.#ports = ports;
+  }
+
+  /** A request through this node was answered at this position: session reads will wait for it. */
+  saw(position: EntryId): void {
+    if (position.lsn > this.#sessionLsn) this.#sessionLsn = position.lsn;
+  }
+
+  /** Runs a read-only unit. Throws ClientError: TOO_STALE, NO_LEADER, NOT_READY, STATEMENT_TIMEOUT. */
+  async run(unit: Unit, options: ReadOptions): Promise<ReadAnswer> {
+    const byLease = await this.#awaitConsistency(options);
+    const outcome = await this.#pool().run(unit, {
+      deadlineMs: options.deadlineMs ?? limits.statementMs,
+      signal: options.signal,
+    });
+    if (byLease && !this.#ports.hasLease()) {
+      // The lease ran out while we read. One round of questions decides instead.
+      const lsn = await this.#ports.readIndex();
+      if (lsn > outcome.lsn) return this.run(unit, options);
+    }
+    return { results: outcome.results, position: { lsn: outcome.lsn, term: outcome.term } };
+  }
+
+  /** Begins an interactive read transaction. It has a process of its own until it ends. */
+  async begin(unit: Unit, options: ReadOptions, self: string): Promise<ReadAnswer & { session: string }> {
+    await this.#awaitConsistency(options);
+    const reader = await this.#pool().openSession();
+    const id = `r.${self}.${this.#nextPinned++}`;
+    this.#pinnedById.set(id, { reader, cancelIdle: () => {} });
+    try {
+      return { ...(await this.continue(id, unit)), session: id };
+    } catch (error) {
+      this.close(id);
+      throw error;
+    }
+  }
+
+  async continue(id: string, unit: Unit): Promise<ReadAnswer & { session: string | undefined }> {
+    const pinned = this.#pinnedById.get(id);
+    if (pinned === undefined) {
+      throw new ClientError("STREAM_EXPIRED", "the read transaction is gone; begin again");
+    }
+    pinned.cancelIdle();
+    const outcome = await pinned.reader.run(unit);
+    const position = { lsn: outcome.lsn, term: outcome.term };
+    if (!outcome.inTransaction) {
+      this.close(id);
+      return { results: outcome.results, position, session: undefined };
+    }
+    pinned.cancelIdle = this.#ports.clock.after(limits.transactionIdleMs, () => this.close(id));
+    return { results: outcome.results, position, session: id };
+  }
+
+  close(id: string): void {
+    const pinned = this.#pinnedById.get(id);
+    if (pinned === undefined) return;
+    this.#pinnedById.delete(id);
+    pinned.cancelIdle();
+    pinned.reader.close();
+  }
+
+  #pool(): ReaderPool {
+    const pool = this.#ports.pool();
+    if (pool === undefined) {
+      throw new ClientError(
+        "NOT_READY",
+        "this node has no complete copy of the database yet; ask another node",
+      );
+    }
+    return pool;
+  }
+
+  /** True when the answer rests on the lease and the lease must be checked again. */
+  async #awaitConsistency(options: ReadOptions): Promise<boolean> {
+    const { applied } = this.#ports;
+    const { consistency, minPosition } = options;
+    let lsn = minPosition?.lsn ?? (0 as Lsn);
+    let byLease = false;
+    if (consistency.type === "session" && this.#sessionLsn > lsn) lsn = this.#sessionLsn;
+    if (consistency.type === "bounded") this.#assertFresh(consistency.maxLagMs);
+    if (consistency.type === "linearizable" || consistency.type === "leader") {
+      byLease = this.#ports.hasLease();
+      const index = byLease ? this.#ports.committedLsn() : await this.#ports.readIndex();
+      if (index > lsn) lsn = index;
+    }
+    if (lsn > applied.reached) await applied.wait(lsn, limits.requestWaitMs);
+    return byLease;
+  }
+
+  #assertFresh(maxLagMs: number): void {
+    const lagMs = this.#ports.lagMs();
+    if (lagMs !== undefined && lagMs <= maxLagMs) return;
+    const lag = lagMs === undefined ? "of unknown age" : `${Math.ceil(lagMs)} ms behind`;
+    throw new ClientError(
+      "TOO_STALE",
+      `this copy is ${lag}, the request allows ${maxLagMs} ms; ask another node or the leader`,
+    );
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Where a request runs. Any node takes any request: reads run here, writes and write transactions on the leader,
+ * wherever it is; while there is no leader a request that was surely not started waits for one.
+ *
+ * A request is sent on at most once after it may have been started: what happened then is UNKNOWN_OUTCOME, not a
+ * reason to try again [decision: unknown is an outcome].
+ */
+
+import { ClientError } from "../base/errors.ts";
+import { accessOf } from "../db/sql/classify.ts";
+import type { Stmt, Unit, Value } from "../db/sql/request.ts";
+import type { Clock } from "../host/clock.ts";
+import { limits } from "../limits.ts";
+import type { NodeId } from "../vocabulary.ts";
+import type { Forwarder } from "./forward.ts";
+import type { Leadership } from "./node.ts";
+import type { Reads } from "./reads.ts";
+import type { RunAnswer, RunOptions } from "./run.ts";
+import type { Writes } from "./write/writes.ts";
+
+export type RoutePorts = {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  readonly reads: Reads;
+  readonly writes: Writes;
+  readonly forwarder: Forwarder;
+  leadership(): Leadership;
+  addressOf(id: NodeId): string | undefined;
+};
+
+export class Routing {
+  readonly #ports: RoutePorts;
+  /** Counters, for metrics. */
+  readonly counters = { localReads: 0, localWrites: 0, forwarded: 0, retried: 0 };
+
+  constructor(ports: RoutePorts) {
+    this.#ports = ports;
+  }
+
+  async run(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const { reads } = this.#ports;
+    const answer = await this.#route(unit, options);
+    reads.saw(answer.position);
+    return answer;
+  }
+
+  /** For requests that another node sent here because this one leads. Never sends on. */
+  runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const { reads, writes } = this.#ports;
+    if (!this.#ports.leadership().leading) {
+      return Promise.reject(new ClientError("NOT_LEADER", "this node does not lead; ask another"));
+    }
+    if (options.session === undefined && accessOf(unit) === "read") return this.#read(reads, unit, options);
+    this.counters.localWrites++;
+    return writes.run(unit, {
+      session: options.session,
+      bytes: bytesOf(unit),
+      signal: options.signal,
+    });
+  }
+
+  closeSession(session: string): void {
+    const { reads, writes, forwarder, self } = this.#ports;
+    const [kind, owner] = session.split(".");
+    if (kind === "r") return reads.close(session);
+    if (owner === self) return writes.closeSession(session);
+    const address = this.#ports.addressOf(owner as NodeId);
+    if (address !== undefined) forwarder.closeSession(address, session);
+  }
+
+  #route(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const { reads, self } = this.#ports;
+    if (options.session !== undefined) return this.#continue(unit, options, options.session);
+    const access = accessOf(unit);
+    if (access === "write") return this.#onLeader(unit, options, false);
+    if (options.consistency.type === "leader" && !this.#ports.leadership().leading) {
+      return this.#onLeader(unit, options, true);
+    }
+    if (access === "read-transaction") return reads.begin(unit, options, self);
+    return this.#readHere(unit, options);
+  }
+
+  async #readHere(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const answer = await this.#read(this.#ports.reads, unit, options);
+    // The tokenizer took a write for a read; SQLite itself refused it. Nothing was done.
+    const misread = answer.results.some((r) => r.includes('"code":"SQLITE_READONLY"'));
+    return misread ? this.#onLeader(unit, options, false) : answer;
+  }
+
+  async #read(reads: Reads, unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    this.counters.localReads++;
+    return { ...(await reads.run(unit, options)), session: undefined };
+  }
+
+  #continue(unit: Unit, options: RunOptions, session: string): Promise<RunAnswer> {
+    const { reads, self, forwarder } = this.#ports;
+    const [kind, owner] = session.split(".");
+    if (kind === "r") return reads.continue(session, unit);
+    if (owner === self) return this.runAsLeader(unit, options);
+    const address = this.#ports.addressOf(owner as NodeId);
+    if (address === undefined) {
+      throw new ClientError("TRANSACTION_TIMEOUT", "the node that held the transaction is gone");
+    }
+    this.counters.forwarded++;
+    return forwarder.run(address, unit, options);
+  }
+
+  async #onLeader(unit: Unit, options: RunOptions, reading: boolean): Promise<RunAnswer> {
+    const { clock, self, forwarder } = this.#ports;
+    const giveUpMs = clock.nowMs() + limits.requestWaitMs;
+    for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 2, 50)) {
+      try {
+        const { leader } = this.#ports.leadership();
+        if (leader === self) return await this.runAsLeader(unit, options);
+        const address = leader === undefined ? undefined : this.#ports.addressOf(leader);
+        if (address === undefined) throw noLeader();
+        this.counters.forwarded++;
+        const sent = reading ? { ...options, consistency: { type: "linearizable" } as const } : options;
+        return await forwarder.run(address, unit, sent);
+      } catch (error) {
+        const again = isSafeToRepeat(error) && clock.nowMs() + pauseMs < giveUpMs;
+        if (!again || options.signal.aborted) throw error;
+        this.counters.retried++;
+        await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+      }
+    }
+  }
+}
+
+/** Rough size of a unit: its SQL and what it binds. */
+function bytesOf(unit: Unit): number {
+  let bytes = 0;
+  for (const request of unit.requests) {
+    if (request.type === "execute") bytes += bytesOfStmt(request.stmt);
+    else if (request.type === "batch") for (const step of request.steps) bytes += bytesOfStmt(step.stmt);
+    else if ("sql" in request) bytes += request.sql.length;
+  }
+  return bytes;
+}
+
+function bytesOfStmt(stmt: Stmt): number {
+  let bytes = stmt.sql.length;
+  for (const value of stmt.args) bytes += bytesOfValue(value);
+  for (const { value } of stmt.namedArgs) bytes += bytesOfValue(value);
+  return bytes;
+}
+
+function bytesOfValue(value: Value): number {
+  if (value.type === "text") return value.value.length;
+  return value.type === "blob" ? value.base64.length : 8;
+}
+
+function isSafeToRepeat(error: unknown): boolean {
+  return error instanceof ClientError && (error.code === "NOT_LEADER" || error.code === "NO_LEADER");
+}
+
+function noLeader(): ClientError {
+  return new ClientError(
+    "NO_LEADER",
+    "there is no leader now; a majority of the voters must be up and connected. Try again shortly",
+  );
+}

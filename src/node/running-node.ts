@@ -1,0 +1,273 @@
+/**
+ * A node, put together: consensus, log, database, links and SQL processes, and what each must tell the others. It
+ * decides nothing itself; each question has its own file.
+ *
+ *   who leads, what is committed   node.ts            where a request runs        routing.ts
+ *   what is applied                applying.ts        writing, on the leader      write/
+ *   database whole or damaged      database.ts        reading                     reads.ts
+ *   pages instead of log           page-syncing.ts    members, space              members.ts, upkeep.ts
+ *   how it is                      status-report.ts   how it begins               open.ts
+ */
+
+import { randomBytes } from "node:crypto";
+import { messageOf } from "../base/errors.ts";
+import { formatHash } from "../base/hash.ts";
+import { makeGenesisImage } from "../db/served/birth.ts";
+import { limits } from "../limits.ts";
+import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
+import type { ImageId } from "../sync/ports.ts";
+import type { Entry, EntryId, Lsn, NodeId, Term } from "../vocabulary.ts";
+import type { Leadership } from "./node.ts";
+import type { Note } from "./notes.ts";
+import type { NodeParts } from "./open.ts";
+
+export class RunningNode {
+  readonly parts: NodeParts;
+  readonly #cancels: (() => void)[] = [];
+  /** Term in which this leader has proposed the genesis entry. */
+  #genesisTerm: Term | undefined;
+  #stopped = false;
+
+  constructor(parts: NodeParts) {
+    this.parts = parts;
+  }
+
+  /** Sets the timers going. */
+  begin(): void {
+    const { clock, node, upkeep, members, writes, database } = this.parts;
+    node.setElectable(database.damage === undefined);
+    this.#cancels.push(
+      clock.every(limits.tickMs, () => this.#guard(() => node.tick())),
+      clock.every(100, () => this.#guard(() => writes.tick(clock.nowMs()))),
+      clock.every(250, () => this.#guard(() => void upkeep.round())),
+      clock.every(500, () => this.#guard(() => members.tick())),
+    );
+    clock.after(1_500, () => {
+      if (!this.#stopped) writes.warmUp();
+    });
+    if (database.damage !== undefined) this.onDatabaseState();
+  }
+
+  onCommitted(lsn: Lsn): void {
+    const { applying } = this.parts;
+    applying.applyTo(lsn);
+    this.#takeLead();
+  }
+
+  onLeadership(now: Leadership): void {
+    const { writes, onEvent, self } = this.parts;
+    const who = now.leader === undefined ? "nobody leads" : `${now.leader} leads`;
+    onEvent(`term ${now.term}: ${now.leading ? `${self} (this node) leads` : who}`);
+    if (!now.leading) writes.stepDown();
+    else this.#takeLead();
+    this.onDatabaseState();
+  }
+
+  async onChange(entry: Entry): Promise<void> {
+    const { database, identity, links, node } = this.parts;
+    await database.change(entry);
+    if (entry.kind === "genesis") await identity.adopt(decodeGenesis(entry.body).clusterId);
+    if (entry.kind === "membership") links.setPeers(node.status().membership);
+  }
+
+  onApplied(id: EntryId): void {
+    const { applied, writes, report, lag } = this.parts;
+    report.remember(id.lsn);
+    lag.applied(id.lsn);
+    applied.reach(id.lsn);
+    writes.applied(id);
+    if (!writes.ready) this.#takeLead();
+  }
+
+  onDamaged(why: string): void {
+    this.parts.database.markDamaged(why);
+  }
+
+  /** Damaged or whole: whether this node may lead, and whether it needs pages. */
+  onDatabaseState(): void {
+    const { database, node, pageSyncing } = this.parts;
+    if (database.damage === undefined || this.#stopped) return;
+    node.setElectable(false);
+    if (node.leadership.leading) this.#handOver();
+    else pageSyncing.receive(undefined);
+  }
+
+  onNote(from: NodeId, note: Note): void {
+    const { node, pageSyncing } = this.parts;
+    if (note.note === "pageSyncWanted") pageSyncing.receive(note.clusterId);
+    else node.pageSyncEnded(from, note.lsn);
+  }
+
+  onPageSyncWanted(by: readonly NodeId[]): void {
+    const { identity, links } = this.parts;
+    for (const id of by) {
+      links.send(id, { note: "pageSyncWanted", clusterId: identity.clusterId ?? "" }, []);
+    }
+  }
+
+  onPageSyncEnded(leader: NodeId, image: ImageId | undefined): void {
+    const note = { note: "pageSyncEnded", lsn: image?.snapshot.lsn ?? null };
+    this.parts.links.send(leader, note, []);
+  }
+
+  onInstalled(image: ImageId): void {
+    const { lsn } = image.snapshot;
+    const { applied, writes, report, lag, links, node } = this.parts;
+    links.setPeers(node.status().membership);
+    report.remember(lsn);
+    lag.applied(lsn);
+    writes.outcomes.jumpedTo(lsn);
+    applied.reach(lsn);
+  }
+
+  /** Something failed that a restart must repair: the disk, or our own code. */
+  onFailed(error: Error): void {
+    if (this.#stopped) return;
+    this.parts.onFatal(error);
+  }
+
+  /** Resolves once everything in the log is applied. */
+  async drained(): Promise<void> {
+    const { applied, node } = this.parts;
+    await applied.wait(node.last.lsn, limits.requestWaitMs);
+  }
+
+  async confirmLead(): Promise<void> {
+    const { node } = this.parts;
+    if (!node.hasLease()) await node.readIndex();
+  }
+
+  /** Hands the lead over if it is here, then closes everything. */
+  async stop(closeApi: () => Promise<void>): Promise<void> {
+    if (this.#stopped) return;
+    const { node, writes, pageSyncing, applying, links, database, log, forwarder } = this.parts;
+    if (node.leadership.leading) await this.#leaveLead();
+    await closeApi();
+    this.#stopped = true;
+    for (const cancel of this.#cancels) cancel();
+    pageSyncing.close();
+    writes.close();
+    node.stop();
+    links.close();
+    await applying.pause();
+    await database.close();
+    await log.close();
+    await forwarder.close();
+    this.parts.unlock();
+  }
+
+  metrics(): Record<string, number> {
+    const { node, log, applied, writes, routing, database, lag, pageSyncing, links } = this.parts;
+    const status = node.status();
+    const { leading } = node.leadership;
+    return {
+      term: status.term,
+      leader: leading ? 1 : 0,
+      voters: status.membership.filter((m) => m.kind !== "learner").length,
+      members: status.membership.length,
+      peersUp: status.membership.filter((m) => links.isUp(m.id)).length,
+      durableLsn: log.last.lsn,
+      committedLsn: status.committedLsn,
+      appliedLsn: applied.reached,
+      lagMs: lag.lagMs(leading) ?? -1,
+      logBytes: log.bytes,
+      walFrames: database.served?.walFrames ?? 0,
+      databasePages: database.served?.pageCount ?? 0,
+      databaseDamaged: database.damage === undefined ? 0 : 1,
+      writeQueueLength: writes.queued,
+      uncommittedBytes: writes.outcomes.bytes,
+      writeBatchesTotal: writes.counters.batches,
+      writeUnitsTotal: writes.counters.units,
+      entriesProposedTotal: writes.counters.entries,
+      writerKillsTotal: writes.counters.writerKills,
+      localReadsTotal: routing.counters.localReads,
+      localWritesTotal: routing.counters.localWrites,
+      forwardedTotal: routing.counters.forwarded,
+      retriedTotal: routing.counters.retried,
+      pageSyncReceivedBytesTotal: pageSyncing.bytesReceived,
+    };
+  }
+
+  /** Once an entry of our own term is committed: make the database if there is none, then take writes. */
+  #takeLead(): void {
+    const { node, database, writes, identity } = this.parts;
+    const status = node.status();
+    if (status.role !== "leader" || !status.committedInTerm) return;
+    if (database.whole !== undefined && identity.clusterId !== undefined) {
+      writes.lead(status.term);
+    } else if (database.served === undefined && status.committedLsn === status.last.lsn) {
+      this.#proposeGenesis(status.term);
+    }
+  }
+
+  #proposeGenesis(term: Term): void {
+    const { node, dir, applying, log, onEvent } = this.parts;
+    if (this.#genesisTerm === term || applying.applied.lsn !== node.last.lsn) return;
+    if (log.base.lsn > 0) return;
+    this.#genesisTerm = term;
+    const clusterId = randomBytes(12).toString("hex");
+    const body = encodeGenesis({ clusterId, image: makeGenesisImage(dir) });
+    const proposal = node.propose("genesis", body);
+    if (proposal.accepted) onEvent(`a new cluster is born: ${clusterId}`);
+  }
+
+  /** The lead goes to the voter that has the most; this node must not keep it. */
+  #handOver(to?: NodeId): NodeId | undefined {
+    const { node, links } = this.parts;
+    const target = to ?? bestVoter(this.parts.self, node.status(), (id) => links.isUp(id));
+    if (target === undefined) return undefined;
+    return node.transferTo(target) === undefined ? target : undefined;
+  }
+
+  async #leaveLead(): Promise<void> {
+    const { writes, node, clock } = this.parts;
+    const untilMs = clock.nowMs() + 2_000;
+    await Promise.race([writes.hold(), this.#pause(1_000)]);
+    if (this.#handOver() === undefined) return;
+    while (node.leadership.leading && clock.nowMs() < untilMs) await this.#pause(10);
+  }
+
+  /** Switchover on demand. Returns the node that was asked to lead, or why not. */
+  async switchover(to: NodeId | undefined): Promise<NodeId | undefined> {
+    const { writes, node, clock } = this.parts;
+    await Promise.race([writes.hold(), this.#pause(1_000)]);
+    try {
+      const target = this.#handOver(to);
+      if (target === undefined) return undefined;
+      const untilMs = clock.nowMs() + 2 * limits.electionTimeoutMaxMs;
+      while (node.leadership.leader !== target && clock.nowMs() < untilMs) await this.#pause(5);
+      return node.leadership.leader === target ? target : undefined;
+    } finally {
+      writes.release();
+    }
+  }
+
+  checksum(): string | undefined {
+    const served = this.parts.database.whole;
+    return served === undefined ? undefined : formatHash(served.checksum());
+  }
+
+  #guard(work: () => void): void {
+    try {
+      if (!this.#stopped) work();
+    } catch (error) {
+      this.parts.onEvent(`timer failed: ${messageOf(error)}`);
+      this.onFailed(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.parts.clock.after(ms, resolve));
+  }
+}
+
+/** The reachable voter whose log is longest. */
+function bestVoter(
+  self: NodeId,
+  status: ReturnType<NodeParts["node"]["status"]>,
+  isUp: (id: NodeId) => boolean,
+): NodeId | undefined {
+  return status.progress
+    .filter((p) => p.kind === "voter" && p.id !== self && isUp(p.id))
+    .sort((a, b) => b.matchLsn - a.matchLsn)[0]?.id;
+}

@@ -1,0 +1,78 @@
+/**
+ * What must be done now and then so that space stays bounded: checkpoints of the served WAL, and dropping log entries
+ * that nobody needs.
+ *
+ * Retention [D7]: the log keeps what the slowest reachable member lacks, but never more than `logRetentionBytes`; a
+ * member that is behind even that gets its pages by page sync. It never drops an entry that a power cut could
+ * still ask for: everything above the durable position of the database stays.
+ */
+
+import { messageOf } from "../base/errors.ts";
+import type { Served } from "../db/served/served.ts";
+import { limits } from "../limits.ts";
+import type { LogStore } from "../log/log-store.ts";
+import type { Lsn, SnapshotId } from "../vocabulary.ts";
+
+export type UpkeepPorts = {
+  readonly log: LogStore;
+  readonly logRetentionBytes: number;
+  served(): Served | undefined;
+  /** Highest LSN that every member has which the log should still serve. */
+  neededFrom(): Lsn;
+  logStartsAt(base: SnapshotId): void;
+  onEvent(line: string): void;
+  failed(error: Error): void;
+};
+
+/** Kept in any case, so that a short absence never costs a page sync. */
+const keepBytesMin = 32 * 1024 * 1024;
+
+export class Upkeep {
+  readonly #ports: UpkeepPorts;
+  #running = false;
+
+  constructor(ports: UpkeepPorts) {
+    this.#ports = ports;
+  }
+
+  /** Does what is due. One round at a time; called every few hundred milliseconds. */
+  async round(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      await this.#checkpoint();
+      await this.#dropEntries();
+    } catch (error) {
+      this.#ports.onEvent(`upkeep failed: ${messageOf(error)}`);
+      this.#ports.failed(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #checkpoint(): Promise<void> {
+    const served = this.#ports.served();
+    if (served === undefined || served.walFrames < limits.checkpointFrames) return;
+    const { complete } = await served.checkpoint("passive");
+    // Readers that hold an old view keep the WAL from starting over; a later round finds them gone.
+    if (complete) await served.checkpoint("truncate");
+  }
+
+  async #dropEntries(): Promise<void> {
+    const { log, logRetentionBytes } = this.#ports;
+    const served = this.#ports.served();
+    if (served === undefined) return;
+    const keep = Math.min(keepBytesMin, logRetentionBytes);
+    if (log.bytes <= keep + limits.segmentBytesMax) return;
+    const byCap = log.lsnAtBytesFromEnd(logRetentionBytes);
+    const byNeed = Math.min(this.#ports.neededFrom(), log.lsnAtBytesFromEnd(keep));
+    let from = Math.max(byCap, byNeed) as Lsn;
+    if (served.durablePosition().lsn < from) {
+      await served.syncWal();
+      from = Math.min(from, served.durablePosition().lsn) as Lsn;
+    }
+    if (from <= log.firstLsn) return;
+    const base = await log.dropBefore(from);
+    this.#ports.logStartsAt(base);
+  }
+}

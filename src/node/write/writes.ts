@@ -1,0 +1,430 @@
+/**
+ * Writing, on the leader: what waits becomes a batch, the writer process runs it on the scratch WAL, its pages become
+ * one entry, and its clients are answered when that entry is committed and applied here [architecture §2].
+ *
+ *   off → preparing → ready → off        preparing: everything of the log is applied, a fresh scratch is made, a warm
+ *                                        writer opens it; again when a writer was killed or the scratch has grown
+ *
+ * Batches are pipelined: the writer runs the next one while the entry of the last is made durable and committed.
+ *
+ * Invariants
+ *   - an entry is proposed at exactly the LSN that the writer put into the position row [D1]
+ *   - nobody is answered, not even about what was read, before all that was seen is committed [invariants I18]
+ *   - a unit that was never proposed is refused as NOT_LEADER, safe to repeat; one that was proposed is only ever
+ *     answered by its entry's fate (outcomes.ts)
+ */
+
+import { randomBytes } from "node:crypto";
+import { assert } from "../../base/assert.ts";
+import { ClientError, messageOf } from "../../base/errors.ts";
+import type { Hash64 } from "../../base/hash.ts";
+import type { Writer, WriterRun } from "../../db/process/writer.ts";
+import type { Unit } from "../../db/sql/request.ts";
+import type { Clock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
+import type { Proposal } from "../../raft/raft.ts";
+import type { EntryId, Lsn, NodeId, Term } from "../../vocabulary.ts";
+import type { RunAnswer } from "../run.ts";
+import { type AppliedHashes, HeadTable } from "./head-table.ts";
+import { Outcomes } from "./outcomes.ts";
+import { sessionGone, type WriteItem, WriteQueue } from "./queue.ts";
+import { OpenSession } from "./session.ts";
+
+/** What writing needs from the rest of the node. */
+export type WritePorts = {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  propose(body: Uint8Array): Proposal;
+  last(): EntryId;
+  /** Resolves once everything in the log is applied here. */
+  drained(): Promise<void>;
+  makeScratch(): Promise<{ path: string }>;
+  hashes(): AppliedHashes;
+  spawnWriter(): Writer;
+  /** Resolves if this node is still the leader, as of some moment after the call; throws ClientError if not. */
+  confirmLead(): Promise<void>;
+  onEvent(line: string): void;
+  failed(error: Error): void;
+};
+
+export class Writes {
+  readonly #ports: WritePorts;
+  readonly #queue = new WriteQueue();
+  readonly outcomes: Outcomes;
+  #state: "off" | "preparing" | "ready" = "off";
+  /** The term in which this node leads; set while state is not off. */
+  #term: Term = 0 as Term;
+  #writer: Writer | undefined;
+  /** Loaded and waiting, so that a promotion does not wait for a process to start. */
+  #spare: Writer | undefined;
+  #head: HeadTable | undefined;
+  #session: OpenSession | undefined;
+  /** The open transaction is to be rolled back at the next turn. */
+  #rollbackSession = false;
+  /** A turn is running. */
+  #turning = false;
+  /** Set while the lead is being handed over: nothing is started. */
+  #held = false;
+  /** Fate of the newest entry proposed; what was read in the writer is true once it is committed. */
+  #tail: Promise<void> = Promise.resolve();
+  /** Work that must not fall between giving out an LSN and proposing it. */
+  #between: (() => void)[] = [];
+  /** Counters, for metrics. */
+  readonly counters = { batches: 0, units: 0, entries: 0, writerKills: 0 };
+
+  constructor(ports: WritePorts) {
+    this.#ports = ports;
+    this.outcomes = new Outcomes(ports.clock, limits.requestWaitMs);
+  }
+
+  get ready(): boolean {
+    return this.#state === "ready";
+  }
+
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  get writerPid(): number | undefined {
+    return this.#writer?.pid;
+  }
+
+  /** Loads a writer ahead of need. */
+  warmUp(): void {
+    this.#spare ??= this.#ports.spawnWriter();
+  }
+
+  /** This node leads, and an entry of its term is committed. */
+  lead(term: Term): void {
+    if (this.#state !== "off" && this.#term === term) return;
+    this.stepDown();
+    this.#term = term;
+    this.#prepare();
+  }
+
+  /** This node does not lead any more. What waits is refused; what is proposed keeps waiting for its fate. */
+  stepDown(): void {
+    if (this.#state === "off") return;
+    this.#state = "off";
+    this.#dropWriter();
+    this.#queue.clear(notLeader());
+    this.#head = undefined;
+  }
+
+  /**
+   * Runs a unit in the next batch. Throws ClientError: NOT_LEADER, OVERLOADED, TRANSACTION_TIMEOUT (nothing was done),
+   * UNKNOWN_OUTCOME, STATEMENT_TIMEOUT, TRANSACTION_TOO_LARGE.
+   */
+  run(
+    unit: Unit,
+    options: { session: string | undefined; bytes: number; signal: AbortSignal | undefined },
+  ): Promise<RunAnswer> {
+    if (this.#state === "off") return Promise.reject(notLeader());
+    const { session } = options;
+    if (session !== undefined && session !== this.#session?.id) return Promise.reject(sessionGone());
+    return new Promise((resolve, reject) => {
+      this.#queue.push({
+        unit,
+        session,
+        bytes: options.bytes,
+        startByMs: this.#ports.clock.nowMs() + limits.requestWaitMs,
+        signal: options.signal,
+        attempts: 0,
+        alone: false,
+        resolve,
+        reject,
+      });
+      this.#turnSoon();
+    });
+  }
+
+  /** Rolls the open transaction back. */
+  closeSession(id: string): void {
+    if (this.#session?.id !== id) return;
+    this.#rollbackSession = true;
+    this.#turnSoon();
+  }
+
+  /** Runs `work` at a moment when no LSN is given out and not proposed. */
+  between(work: () => void): void {
+    this.#between.push(work);
+    if (!this.#turning) this.#runBetween();
+  }
+
+  /** Starts nothing new until `release`; resolves when all that was proposed has met its fate. */
+  async hold(): Promise<void> {
+    this.#held = true;
+    while (this.#turning) await this.#pause(1);
+    await this.#tail.catch(() => {});
+  }
+
+  release(): void {
+    this.#held = false;
+    this.#turnSoon();
+  }
+
+  /** An entry was applied here. */
+  applied(id: EntryId): void {
+    this.#head?.settle(id.lsn);
+    this.outcomes.applied(id);
+  }
+
+  tick(nowMs: number): void {
+    this.#queue.sweep(nowMs);
+  }
+
+  close(): void {
+    this.stepDown();
+    this.#spare?.kill();
+    this.outcomes.close();
+  }
+
+  #prepare(): void {
+    this.#state = "preparing";
+    const term = this.#term;
+    const current = () => this.#state === "preparing" && this.#term === term;
+    const run = async () => {
+      await this.#ports.drained();
+      if (!current()) return;
+      const scratch = await this.#ports.makeScratch();
+      if (!current()) return;
+      const writer = this.#spare ?? this.#ports.spawnWriter();
+      this.#spare = undefined;
+      this.#writer = writer;
+      await writer.open(scratch.path);
+      if (!current() || this.#writer !== writer) return writer.kill();
+      this.#head = new HeadTable(this.#ports.hashes());
+      this.#tail = Promise.resolve();
+      this.#state = "ready";
+      this.#turnSoon();
+      this.#ports.clock.after(1_000, () => {
+        if (this.#state !== "off") this.warmUp();
+      });
+    };
+    run().catch((error: unknown) => {
+      if (!current()) return;
+      this.#ports.onEvent(`the writer could not be prepared: ${messageOf(error)}; trying again`);
+      this.#dropWriter();
+      this.#ports.clock.after(200, () => {
+        if (current()) this.#prepare();
+      });
+    });
+  }
+
+  #turnSoon(): void {
+    if (this.#turning || this.#state !== "ready" || this.#held) return;
+    this.#turning = true;
+    // Whatever else arrives in this turn of the event loop joins the batch.
+    setImmediate(() => void this.#turns());
+  }
+
+  async #turns(): Promise<void> {
+    try {
+      while (this.#state === "ready" && !this.#held) {
+        this.#runBetween();
+        if (this.outcomes.bytes > limits.uncommittedBytesMax) {
+          await this.#tail.catch(() => {});
+          continue;
+        }
+        if (!(await this.#turn())) break;
+      }
+    } catch (error) {
+      this.#ports.failed(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#turning = false;
+      this.#runBetween();
+    }
+  }
+
+  /** One run of the writer. False when there is nothing to do. */
+  async #turn(): Promise<boolean> {
+    const session = this.#session;
+    if (session !== undefined && this.#rollbackSession) return this.#rollback();
+    let items: WriteItem[];
+    if (session === undefined) items = this.#queue.takeBatch();
+    else {
+      const item = this.#queue.takeOf(session.id);
+      items = item === undefined ? [] : [item];
+    }
+    if (items.length === 0) return false;
+    session?.busy();
+    const lsn = (this.#ports.last().lsn + 1) as Lsn;
+    const writer = this.#writer!;
+    const reply = await writer.run({
+      lsn,
+      term: this.#term,
+      units: items.map((item) => item.unit),
+      committedAtMs: this.#ports.clock.wallMs(),
+      session: session === undefined ? "none" : "continue",
+    });
+    this.counters.batches++;
+    if (this.#writer !== writer) {
+      for (const item of items) item.reject(session === undefined ? notLeader() : sessionGone());
+      return false;
+    }
+    if (reply.type === "killed") this.#onKilled(items, reply);
+    else this.#onDone(items, lsn, reply);
+    return true;
+  }
+
+  #onDone(items: WriteItem[], lsn: Lsn, reply: Extract<WriterRun, { type: "done" }>): void {
+    const executed = items.slice(0, reply.outcomes.length);
+    this.counters.units += executed.length;
+    const { body } = reply;
+    if (body !== undefined && this.#isTooLarge(body)) return this.#refuseTooLarge(items);
+    this.#queue.putBack(items.slice(executed.length));
+    let position = this.#ports.last();
+    let fate = this.#tail;
+    if (body !== undefined) {
+      const proposed = this.#propose(lsn, body);
+      if (proposed === undefined) {
+        for (const item of executed) item.reject(notLeader());
+        return;
+      }
+      position = proposed;
+      fate = this.outcomes.of(proposed, body.byteLength);
+      fate.catch(() => {});
+      this.#tail = fate;
+    }
+    this.#followSession(reply.open);
+    this.#answer(executed, reply, { position, fate, entered: body !== undefined });
+    if (reply.frames > limits.scratchFramesMax && this.#session === undefined) this.#renew();
+  }
+
+  /** Stamps and proposes the pages of a batch. Undefined when this node may not propose any more. */
+  #propose(lsn: Lsn, body: Uint8Array): EntryId | undefined {
+    const checksum: Hash64 = this.#head!.push(lsn, pagesHeader(body));
+    stampChecksum(body, checksum);
+    const proposal = this.#ports.propose(body);
+    if (!proposal.accepted) {
+      // The scratch holds a batch that no entry will ever carry: it is worth nothing now.
+      this.#dropWriter();
+      this.#prepare();
+      return undefined;
+    }
+    assert(proposal.entry.lsn === lsn, `proposed at ${proposal.entry.lsn}, written for ${lsn}`);
+    this.counters.entries++;
+    return { lsn: proposal.entry.lsn, term: proposal.entry.term };
+  }
+
+  #answer(
+    items: readonly WriteItem[],
+    reply: Extract<WriterRun, { type: "done" }>,
+    state: { position: EntryId; fate: Promise<void>; entered: boolean },
+  ): void {
+    const session = reply.open ? this.#session?.id : undefined;
+    const seen = state.entered ? state.fate : state.fate.then(() => this.#ports.confirmLead());
+    seen.then(
+      () => {
+        for (const [i, item] of items.entries()) {
+          const last = i === items.length - 1;
+          item.resolve({
+            results: reply.outcomes[i]!.results,
+            position: state.position,
+            session: last ? session : undefined,
+          });
+        }
+      },
+      (error: Error) => {
+        for (const item of items) item.reject(error);
+        if (session !== undefined) this.closeSession(session);
+      },
+    );
+  }
+
+  #followSession(open: boolean): void {
+    if (!open) {
+      this.#endSession();
+    } else if (this.#session === undefined) {
+      const id = `w.${this.#ports.self}.${randomBytes(12).toString("base64url")}`;
+      this.#session = new OpenSession(id, this.#ports.clock, () => this.closeSession(id));
+      this.#session.idle();
+    } else {
+      this.#session.idle();
+    }
+  }
+
+  async #rollback(): Promise<boolean> {
+    const writer = this.#writer!;
+    const reply = await writer.run({
+      lsn: (this.#ports.last().lsn + 1) as Lsn,
+      term: this.#term,
+      units: [],
+      committedAtMs: this.#ports.clock.wallMs(),
+      session: "rollback",
+    });
+    this.#endSession();
+    if (this.#writer === writer && reply.type === "killed") this.#onKilled([], reply);
+    return true;
+  }
+
+  #onKilled(items: WriteItem[], reply: Extract<WriterRun, { type: "killed" }>): void {
+    const { offender, running, message } = reply;
+    this.counters.writerKills++;
+    this.#ports.onEvent(`the writer process ended: ${message}`);
+    const inSession = this.#session !== undefined;
+    this.#dropWriter();
+    const again: WriteItem[] = [];
+    for (const [i, item] of items.entries()) {
+      if (i === running) item.attempts++;
+      if (i === offender) item.reject(new ClientError("STATEMENT_TIMEOUT", message));
+      else if (inSession) item.reject(sessionGone());
+      else if (item.attempts >= 2) item.reject(new ClientError("INTERNAL", message));
+      else again.push(item);
+    }
+    this.#queue.putBack(again);
+    this.#prepare();
+  }
+
+  #isTooLarge(body: Uint8Array): boolean {
+    return pagesHeader(body).pgnos.length * limits.pageSize > limits.transactionBytesMax;
+  }
+
+  #refuseTooLarge(items: WriteItem[]): void {
+    this.#dropWriter();
+    if (items.length === 1) {
+      items[0]!.reject(
+        new ClientError(
+          "TRANSACTION_TOO_LARGE",
+          `the transaction changes more than ${limits.transactionBytesMax} bytes of pages; ` +
+            "split it into smaller ones",
+        ),
+      );
+    } else {
+      for (const item of items) item.alone = true;
+      this.#queue.putBack(items);
+    }
+    this.#prepare();
+  }
+
+  /** The scratch WAL has grown long: a new one, copied from the served WAL, once all is applied [D2 rule 2]. */
+  #renew(): void {
+    this.#dropWriter();
+    this.#prepare();
+  }
+
+  #dropWriter(): void {
+    this.#writer?.kill();
+    this.#writer = undefined;
+    this.#endSession();
+  }
+
+  #endSession(): void {
+    this.#session?.end();
+    this.#session = undefined;
+    this.#rollbackSession = false;
+  }
+
+  #runBetween(): void {
+    for (const work of this.#between.splice(0)) work();
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#ports.clock.after(ms, resolve));
+  }
+}
+
+function notLeader(): ClientError {
+  return new ClientError("NOT_LEADER", "this node does not lead; nothing was done, repeat it there");
+}
