@@ -12,7 +12,7 @@ export function addAdd(program: Command, terminal: Terminal): void {
     .command("add")
     .summary("add a node to the cluster")
     .description(
-      "Makes a node a member. It is brought up to date first, without a vote; when it has nearly caught up it gets\n" +
+      "Makes a node a member by hand; a node that is started with --join does it by itself. It is brought up to date first, without a vote; when it has nearly caught up it gets\n" +
         "its vote. So a cluster is never weaker for a node that is still empty.",
     )
     .argument("<id>", "name of the new node: 1 to 32 characters of a-z 0-9 _ -")
@@ -21,9 +21,10 @@ export function addAdd(program: Command, terminal: Terminal): void {
     .addHelpText(
       "after",
       `
-Add a node in two steps, in either order:
+A new node on 10.0.0.4 needs only this, there:
+  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
+The same from anywhere, before or after the node is started:
   paceline add d 10.0.0.4:7001 --url http://10.0.0.1:7001
-  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001     (on 10.0.0.4)
 
 Then watch it catch up with \`paceline status\`. Odd numbers of voters make sense: with 3 one may fail, with 5 two.
 

@@ -5,6 +5,7 @@
  */
 
 import { Command, CommanderError } from "commander";
+import { version } from "../version.ts";
 import { addAdd } from "./add.ts";
 import { addImport } from "./import.ts";
 import { addRemove } from "./remove.ts";
@@ -26,7 +27,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description(
       "Identical copies of a SQLite database on several nodes; one leads, the others follow.",
     )
-    .version("0.1.0")
+    .version(version)
     .exitOverride()
     .showHelpAfterError("(add --help for what the command takes, with examples)")
     .configureOutput({

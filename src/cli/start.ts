@@ -8,9 +8,9 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
+import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import type { NodeOptions } from "../node/start.ts";
 import { nodeIdPattern } from "../vocabulary.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
 
@@ -39,7 +39,7 @@ Later starts need --id, --dir and --listen only; the members are in the data by 
 One node alone, to try it:
   paceline start --id a --dir ./a --listen 127.0.0.1:7001
 
-A fourth node joins (see also \`paceline add --help\`):
+A fourth node joins, and is a member by itself when it is up:
   paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
 
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
@@ -91,7 +91,7 @@ export function addStart(program: Command, terminal: Terminal): void {
 
 async function runNode(options: NodeOptions, terminal: Terminal): Promise<void> {
   // Loaded only here: the other verbs do without a node and start faster for it.
-  const { startNode } = await import("../node/start.ts");
+  const { startNode } = await import("../api/serve.ts");
   const node = await startNode(options).catch((error: unknown) => {
     throw new Failure(
       `node ${options.id} cannot start: ${messageOf(error)}`,
@@ -103,21 +103,24 @@ async function runNode(options: NodeOptions, terminal: Terminal): Promise<void> 
     );
   });
   say(terminal, `${options.id} serves at ${node.url}`);
-  await new Promise<void>((resolve) => {
-    if (terminal.signal.aborted) resolve();
-    terminal.signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+  const reason = await Promise.race([node.failed, interruption(terminal.signal)]);
   say(terminal, `${options.id} stops`);
   const late = setTimeout(() => {
-    say(
-      terminal,
-      `${options.id} did not stop within ${stopMs / 1000} s; leaving anyway, nothing is lost`,
-    );
+    say(terminal, `${options.id} did not stop within ${stopMs / 1000} s; leaving, nothing is lost`);
     process.exit(1);
   }, stopMs);
   await node.stop();
   clearTimeout(late);
+  if (reason instanceof Error) {
+    const text = `node ${options.id} had to stop: ${reason.message}`;
+    throw new Failure(text, "Look at its disk, then start it again.", 1, { cause: reason });
+  }
   say(terminal, `${options.id} stopped`);
+}
+
+async function interruption(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
 function startHint(error: unknown, { listen, dir }: NodeOptions): string | undefined {
@@ -125,7 +128,7 @@ function startHint(error: unknown, { listen, dir }: NodeOptions): string | undef
     case "EADDRINUSE":
       return `Another program listens on ${listen.host}:${listen.port}. Choose another port with --listen.`;
     case "EADDRNOTAVAIL":
-      return `This machine has no address ${listen.host}. Use one of its own, or 0.0.0.0 for all.`;
+      return `This machine has no address ${listen.host}. Use one of its own.`;
     case "EACCES":
     case "EROFS":
       return `Is ${dir} writable for this user?`;
@@ -150,7 +153,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     dir: flags.dir,
     listen: parseAddress(flags.listen, "--listen"),
     cluster: flags.cluster === undefined ? undefined : parseMembers(flags.cluster, flags.id),
-    join: flags.join,
+    join: flags.join === undefined ? undefined : parseJoin(flags.join),
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
@@ -197,6 +200,16 @@ function parseAddress(text: string, flag: string): { host: string; port: number 
     throw misuse(`${flag}: "${text}" is not HOST:PORT`, "For example 127.0.0.1:7001 or [::1]:7001");
   }
   return { host: (match[1] ?? match[2])!, port };
+}
+
+/** A URL is what people copy; the node wants host and port. */
+function parseJoin(text: string): string {
+  const address = text
+    .trim()
+    .replace(/^https?:\/\//, "")
+    .replace(/\/$/, "");
+  parseAddress(address, "--join");
+  return address;
 }
 
 function parseSize(text: string, flag: string): number {

@@ -33,7 +33,8 @@ export function formatTable(
       .join("  ")
       .trimEnd(),
   );
-  lines.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  const rule = widths.map((width) => "─".repeat(width)).join("  ");
+  lines.splice(1, 0, rule.trimEnd());
   return lines;
 }
 

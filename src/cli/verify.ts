@@ -39,10 +39,7 @@ Exit status: 0 when all copies are whole and the same; 1 when one is damaged, di
       if (options.json) terminal.out.write(`${JSON.stringify(report, null, 2)}\n`);
       else terminal.out.write(`${formatReport(report).join("\n")}\n`);
       if (!report.identical) {
-        throw new Failure(
-          "the copies are not all whole and identical",
-          "A damaged node repairs itself from another one: see its log, then verify again.",
-        );
+        throw failureOf(report);
       }
     });
 }
@@ -60,6 +57,19 @@ export function formatReport(report: VerifyReport): string[] {
   const verdict = report.identical ? ["", "All copies are whole and identical."] : [];
   const columns = ["node", "position", "checksum", "pages read", "damaged", ""];
   return [...formatTable(columns, rows, { right: [1, 3, 4], cellMax: 100 }), ...verdict];
+}
+
+function failureOf({ nodes }: VerifyReport): Failure {
+  const unread = nodes.filter((node) => !node.reachable).map((node) => node.id);
+  if (unread.length > 0) {
+    return new Failure(
+      `${unread.join(", ")} could not be read, so it is not known whether all is well`,
+    );
+  }
+  return new Failure(
+    "the copies are not all whole and identical",
+    "A damaged node repairs itself from another one: see its log, then verify again.",
+  );
 }
 
 function formatProblem(node: NodeVerdict): string {

@@ -42,8 +42,8 @@ export class Remote {
     this.url = parseUrl(url);
   }
 
-  async status(): Promise<StatusAnswer> {
-    const { body } = await this.call("GET", "/status");
+  async status(timeoutMs = 30_000): Promise<StatusAnswer> {
+    const { body } = await this.call("GET", "/status", undefined, timeoutMs);
     if (!isObject(body) || !Array.isArray(body["nodes"])) {
       throw new Failure(`${this.url}/status is not the status of a Paceline node`, "check the URL");
     }
