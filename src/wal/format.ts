@@ -18,15 +18,15 @@
  */
 
 import { assert } from "../base/assert.ts";
+import type { WalChecksum } from "./checksum.ts";
+import { addToChecksum } from "./checksum.ts";
+import { isPageSize } from "./page-size.ts";
 
 export const walHeaderBytes = 32;
 export const frameHeaderBytes = 24;
 
 const magic = 0x377f0682;
 const version = 3_007_000;
-
-/** Running checksum: two words. Mutable, because it is carried through hot loops. */
-export type WalChecksum = { s1: number; s2: number };
 
 /** The two salts of a WAL generation, as unsigned integers. */
 export type Salts = { readonly salt1: number; readonly salt2: number };
@@ -40,22 +40,6 @@ export type WalHeader = {
   readonly checksum: Readonly<WalChecksum>;
 };
 
-/** Adds `words[from, to)` to the running checksum, in place. The range has an even length. */
-export function addToChecksum(
-  sum: WalChecksum,
-  words: Int32Array,
-  range: { readonly from: number; readonly to: number },
-): void {
-  let s1 = sum.s1 | 0;
-  let s2 = sum.s2 | 0;
-  for (let i = range.from; i < range.to; i += 2) {
-    s1 = (s1 + words[i]! + s2) | 0;
-    s2 = (s2 + words[i + 1]! + s1) | 0;
-  }
-  sum.s1 = s1 >>> 0;
-  sum.s2 = s2 >>> 0;
-}
-
 /** Size of one frame in the file. */
 export function frameBytes(pageSize: number): number {
   return frameHeaderBytes + pageSize;
@@ -64,16 +48,6 @@ export function frameBytes(pageSize: number): number {
 /** Offset of frame `frame`, counted from 1 as SQLite does. */
 export function frameOffset(frame: number, pageSize: number): number {
   return walHeaderBytes + (frame - 1) * frameBytes(pageSize);
-}
-
-/** Whether SQLite would accept this as a page size. */
-export function isPageSize(n: number): boolean {
-  return n >= 512 && n <= 65_536 && (n & (n - 1)) === 0;
-}
-
-/** The page that holds SQLite's lock bytes at 1 GiB. It is never written and has no content. */
-export function lockPage(pageSize: number): number {
-  return 0x4000_0000 / pageSize + 1;
 }
 
 /** A header ready to be written at offset 0, and the same as a value, with its checksum. */

@@ -6,8 +6,10 @@
  */
 
 import { assert } from "../base/assert.ts";
-import type { Salts, WalChecksum } from "./format.ts";
-import { addToChecksum, frameBytes, frameHeaderBytes } from "./format.ts";
+import type { WalChecksum } from "./checksum.ts";
+import { addToChecksum } from "./checksum.ts";
+import type { Salts } from "./format.ts";
+import { frameBytes, frameHeaderBytes } from "./format.ts";
 
 export class FrameEncoder {
   readonly #pageSize: number;

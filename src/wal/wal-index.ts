@@ -1,29 +1,32 @@
 /**
- * SQLite's wal-index, the file that ends in -shm: which frame holds which page, and how far the log reaches. Readers of
- * every process map it into memory; we write it with pwrite, which Linux keeps coherent with the mapping.
+ * SQLite's wal-index, the file that ends in -shm: which frame holds which page, and how far the log reaches.
+ * Readers of every process map it into memory; we write it with pwrite, which Linux keeps coherent with the
+ * mapping.
  *
  *   offset  size  field, in the machine's own byte order (we run on little-endian machines only)
- *        0    48  header: version, -, change counter, isInit u8, bigEndChecksum u8, page size u16, mxFrame, pageCount,
- *                 checksum of frame mxFrame (2 words), salts (8 bytes as in the WAL), checksum of bytes 0..39
+ *        0    48  header: version, -, change counter, isInit u8, bigEndChecksum u8, page size u16, mxFrame,
+ *                 pageCount, checksum of frame mxFrame (2 words), salts (8 bytes as in the WAL), checksum of 0..39
  *       48    48  the same again. A reader that sees two different copies tries again.
  *       96     4  nBackfill: frames already copied into the database
  *      100    20  five read marks
  *      120     8  lock bytes; never read nor written here
  *      128     4  nBackfillAttempted
- *      136     …  blocks of 32 KiB, the first counted from offset 0: page number by frame (4062 in the first block, 4096
- *                 in the others), then a hash table of 8192 u16 slots that holds frames by page number
+ *      136     …  blocks of 32 KiB, the first counted from offset 0: page number by frame (4062 in the first
+ *                 block, 4096 in the others), then a hash table of 8192 u16 slots: entry of the block by page number
  *
  * Invariants that a writer keeps [wal.c walIndexAppend, walIndexWriteHdr]:
  *   1. Entries of a frame are in place before a header speaks of it.
- *   2. A block is zeroed before its first entry; entries of a dead writer above mxFrame are cleared before new ones go in.
+ *   2. A block is zeroed before its first entry; entries of a dead writer above mxFrame are cleared before new ones
+ *      go in.
  *   3. Both header copies go out in one write: a writer stopped between them would stall readers for ten seconds.
  */
 
 import { assert } from "../base/assert.ts";
-import type { Salts, WalChecksum } from "./format.ts";
-import { addToChecksum } from "./format.ts";
+import type { WalChecksum } from "./checksum.ts";
+import { addToChecksum } from "./checksum.ts";
+import type { Salts } from "./format.ts";
 
-export const indexBlockBytes = 32_768;
+const indexBlockBytes = 32_768;
 /** Both copies of the header. */
 export const indexHeadersBytes = 96;
 

@@ -5,8 +5,10 @@
  * It does not know about commits: frames after the last commit frame are valid and not committed. Its caller decides.
  */
 
-import type { Salts, WalChecksum } from "./format.ts";
-import { addToChecksum, frameBytes, frameHeaderBytes } from "./format.ts";
+import type { WalChecksum } from "./checksum.ts";
+import { addToChecksum } from "./checksum.ts";
+import type { Salts } from "./format.ts";
+import { frameBytes, frameHeaderBytes } from "./format.ts";
 
 /** Sees each valid frame. `page` is a view of the chunk. */
 export type FrameVisitor = (pgno: number, commitPageCount: number, page: Uint8Array) => void;

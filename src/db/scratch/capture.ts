@@ -7,9 +7,9 @@
  * the WAL, continue its chain of checksums, and end with a commit frame. Anything else is CorruptionError, and the
  * writer must go.
  *
- * A captured set says everything about every page up to `pageCount`. When a database grows, SQLite does not write pages
- * that were freed again in the same transaction, and what the file holds there depends on its past. Such pages are
- * captured as zeros, so that all copies are the same byte for byte.
+ * A captured set says everything about every page up to `pageCount`. When a database grows, SQLite does not write
+ * pages that were freed again in the same transaction, and what the file holds there depends on its past. Such
+ * pages are captured as zeros, so that all copies are the same byte for byte.
  *
  * Invariant: the scratch WAL is never checkpointed [D2 rule 1], so it is never restarted and the salts never change.
  */
@@ -20,16 +20,16 @@ import { CorruptionError } from "../../base/errors.ts";
 import { pageHash } from "../../base/hash.ts";
 import { limits } from "../../limits.ts";
 import type { Pgno } from "../../vocabulary.ts";
-import type { WalChecksum } from "../../wal/format.ts";
+import type { WalChecksum } from "../../wal/checksum.ts";
 import {
   decodeWalHeader,
   frameBytes,
   frameHeaderBytes,
   frameOffset,
-  lockPage,
   walHeaderBytes,
 } from "../../wal/format.ts";
 import type { PageSet } from "../../wal/page-set.ts";
+import { lockPage } from "../../wal/page-size.ts";
 import type { IndexHeader } from "../../wal/wal-index.ts";
 import { decodeIndexHeaders, indexHeadersBytes } from "../../wal/wal-index.ts";
 import { WalReader } from "../../wal/wal-reader.ts";
@@ -45,8 +45,8 @@ export class Capture {
   #seen: Pick<IndexHeader, "mxFrame" | "pageCount" | "frameChecksum" | "salts">;
 
   /**
-   * Starts at what is committed now. `path` is that of the scratch database; its connection has run a statement on it,
-   * so that -wal and -shm exist. The descriptors stay open until the process ends [D4].
+   * Starts at what is committed now. `path` is that of the scratch database; its connection has run a statement on
+   * it, so that -wal and -shm exist. The descriptors stay open until the process ends [D4].
    */
   static open(path: string, pageSize: number): Capture {
     const files = new Descriptors(path);

@@ -2,15 +2,15 @@
  * Appends pages to the served WAL as SQLite would, and makes them visible all at once [D3]. To every reader in every
  * process it is an ordinary commit of another writer.
  *
- * Order of one transaction: `begin` · frames into -wal and their entries into -shm, in as many calls of `append` as the
- * caller likes · `publish`: both header copies in one write of 96 bytes. Killed before that write, nothing has happened;
- * the next process clears the remnants.
+ * Order of one transaction: `begin` · frames into -wal and their entries into -shm, in as many calls of `append` as
+ * the caller likes · `publish`: both header copies in one write of 96 bytes. Killed before that write, nothing has
+ * happened; the next process clears the remnants.
  *
  * Invariants:
  *   1. The process holds SQLite's write lock while anything here runs.
  *   2. `header` is byte for byte what is in -shm, or a foreign writer has been there: `begin` compares.
- *   3. `#pgnoByFrame` and `#frameByPgno` speak of the current generation of the WAL and of frames up to `header.mxFrame`,
- *      except between `begin` and `publish`, when the first holds the new frames too.
+ *   3. `#pgnoByFrame` and `#frameByPgno` speak of the current generation of the WAL and of frames up to
+ *      `header.mxFrame`, except between `begin` and `publish`, when the first holds the new frames too.
  *
  * Synchronous writes go to the page cache; the caller cuts large changes into slices.
  */
@@ -20,7 +20,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { assert } from "../../base/assert.ts";
 import { CorruptionError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
-import type { Salts, WalChecksum } from "../../wal/format.ts";
+import type { WalChecksum } from "../../wal/checksum.ts";
+import type { Salts } from "../../wal/format.ts";
 import {
   decodeWalHeader,
   encodeWalHeader,
@@ -48,7 +49,11 @@ export class Applier {
   #checkpointSequence: number | undefined;
   /** Page of each frame; frame f at f-1. Grows by doubling. */
   #pgnoByFrame = new Uint32Array(4096);
-  /** The last published frame of each page in the WAL. A page that is not here is read from the database file. */
+  /**
+   * The last published frame of each page in the WAL; a page that is not here is read from the database file. Pages
+   * beyond the end stay until the WAL is emptied: if they come back, they come back in a frame of their own
+   * [checkChange].
+   */
   readonly #frameByPgno = new Map<number, number>();
   /** Frames written, published or not. Equal to `header.mxFrame` outside of a transaction. */
   #written = 0;
@@ -133,8 +138,8 @@ export class Applier {
   }
 
   /**
-   * Takes notice of a truncating checkpoint. Everything is in the database file now. Throws ForeignWriteError when more
-   * than the checkpoint has happened.
+   * Takes notice of a truncating checkpoint. Everything is in the database file now. Throws ForeignWriteError when
+   * more than the checkpoint has happened.
    */
   restarted(): void {
     const found = readIndexHeader(this.#files);
@@ -169,16 +174,8 @@ export class Applier {
     for (let frame = before.mxFrame + 1; frame <= this.#written; frame++) {
       this.#frameByPgno.set(this.#pgnoByFrame[frame - 1]!, frame);
     }
-    if (pageCount < before.pageCount) this.#forgetBeyond(pageCount);
     this.#inTransaction = false;
     this.#hasRemnants = false;
-  }
-
-  /** A page beyond the end is gone. If it comes back, it comes back in a frame of its own. */
-  #forgetBeyond(pageCount: number): void {
-    for (const pgno of this.#frameByPgno.keys()) {
-      if (pgno > pageCount) this.#frameByPgno.delete(pgno);
-    }
   }
 
   #addEntry(pgno: number): void {
@@ -260,7 +257,6 @@ export class Applier {
     const { s1, s2 } = reader.checksum();
     if (s1 !== frameChecksum.s1 || s2 !== frameChecksum.s2) throw damagedAt(mxFrame);
     for (let f = 1; f <= mxFrame; f++) this.#frameByPgno.set(this.#pgnoByFrame[f - 1]!, f);
-    this.#forgetBeyond(this.#header.pageCount);
   }
 }
 

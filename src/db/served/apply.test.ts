@@ -5,12 +5,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import type { Batch } from "../../../test/db/leader.ts";
+import {
+  genesis,
+  Leader,
+  openBank,
+  temporaryDirectory,
+  transfer,
+} from "../../../test/db/leader.ts";
 import { CorruptionError } from "../../base/errors.ts";
 import { formatHash, pageHash, xorHash, zeroHash } from "../../base/hash.ts";
 import { Prng } from "../../base/prng.ts";
 import type { Pgno } from "../../vocabulary.ts";
-import type { Batch } from "./fixtures/leader.ts";
-import { genesis, Leader, openBank, temporaryDirectory, transfer } from "./fixtures/leader.ts";
 import { Served } from "./served.ts";
 
 /** Checksum of a database file as it lies on disk. */

@@ -2,8 +2,8 @@
  * Birth of a cluster: the first image of the database. An ordinary SQLite file in WAL mode that holds nothing but the
  * system table `sqlite_paceline(term, lsn)` with its one row [D1].
  *
- * SQLite refuses to create a table of that name, so it gets another one first and is renamed in sqlite_schema. From then
- * on SQLite protects it from DROP, ALTER, indexes and triggers, and tools leave it out.
+ * SQLite refuses to create a table of that name, so it gets another one first and is renamed in sqlite_schema. From
+ * then on SQLite protects it from DROP, ALTER, indexes and triggers, and tools leave it out.
  */
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

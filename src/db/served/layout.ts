@@ -52,9 +52,9 @@ export async function syncDirectory(path: string): Promise<void> {
 }
 
 /**
- * Moves a complete database into place if there is one at `ready`. Its existence is the promise that it is durable and
- * wanted, so this can be repeated after a crash at any point. The old WAL goes first: SQLite would replay it onto the
- * new file. No connection may be open.
+ * Moves a complete database into place if there is one at `ready`. Its existence is the promise that it is durable
+ * and wanted, so this can be repeated after a crash at any point. The old WAL goes first: SQLite would replay it
+ * onto the new file. No connection may be open.
  */
 export async function putReadyIntoPlace(layout: Layout): Promise<void> {
   try {

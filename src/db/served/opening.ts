@@ -16,9 +16,10 @@ import { setImmediate as turn } from "node:timers/promises";
 import { CorruptionError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
 import type { EntryId } from "../../vocabulary.ts";
-import { isPageSize } from "../../wal/format.ts";
+import { isPageSize } from "../../wal/page-size.ts";
 import { Applier } from "./applier.ts";
-import { Checkpointer } from "./checkpointer.ts";
+import { Checkpointer } from "./connections/checkpointer.ts";
+import { WriteLock } from "./connections/write-lock.ts";
 import { Descriptors } from "./descriptors.ts";
 import type { Layout } from "./layout.ts";
 import { putReadyIntoPlace } from "./layout.ts";
@@ -27,7 +28,6 @@ import { PageReader } from "./page-reader.ts";
 import { PageTable } from "./page-table.ts";
 import { checkPlatform } from "./platform.ts";
 import { discardScratch } from "./scratch.ts";
-import { WriteLock } from "./write-lock.ts";
 
 /** How far a long walk over all pages has come. */
 export type PageProgress = { readonly pages: number; readonly of: number };

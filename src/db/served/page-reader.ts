@@ -2,16 +2,17 @@
  * Reads what has been applied, page by page: from the WAL if the page is there, else from the database file.
  *
  * Why that is safe beside checkpoints: a checkpoint writes to the database file only pages that are in the WAL, and
- * those we read from the WAL. Emptying the WAL and publishing frames happen between two turns of the event loop, so a
- * read within one turn is exact. An asynchronous read is not; it is checked against the page table, and repeated within
- * one turn when it does not fit.
+ * those we read from the WAL. Emptying the WAL and publishing frames happen between two turns of the event loop, so
+ * a read within one turn is exact. An asynchronous read is not; it is checked against the page table, and repeated
+ * within one turn when it does not fit.
  */
 
 import type { Hash64 } from "../../base/hash.ts";
 import { pageHash } from "../../base/hash.ts";
 import { limits } from "../../limits.ts";
 import type { Pgno } from "../../vocabulary.ts";
-import { frameHeaderBytes, frameOffset, lockPage } from "../../wal/format.ts";
+import { frameHeaderBytes, frameOffset } from "../../wal/format.ts";
+import { lockPage } from "../../wal/page-size.ts";
 import type { Applier } from "./applier.ts";
 import type { Descriptors } from "./descriptors.ts";
 import type { PageTable } from "./page-table.ts";
@@ -64,8 +65,9 @@ export class PageReader {
   }
 
   /**
-   * Compares a run that was read with the table and reads again what does not fit. Afterwards `pages` is exact as of
-   * now, but for the pages that it returns: they are damaged. The table's end may have moved; pages beyond it are zero.
+   * Compares a run that was read with the table and reads again what does not fit. Afterwards `pages` is exact as
+   * of now, but for the pages that it returns: they are damaged. The table's end may have moved; pages beyond it
+   * are zero.
    */
   settle(run: PageRun, pages: Uint8Array, table: PageTable): Pgno[] {
     const damaged: Pgno[] = [];

@@ -13,15 +13,16 @@ import { assert } from "../../base/assert.ts";
 import { CorruptionError } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
 import type { Pgno } from "../../vocabulary.ts";
-import { lockPage } from "../../wal/format.ts";
 import type { PageSet } from "../../wal/page-set.ts";
+import { lockPage } from "../../wal/page-size.ts";
 
 /** The part of a PageSet that a table needs. */
 export type HashedChange = Pick<PageSet, "pageCount" | "pgnos" | "hashes">;
 
 /**
- * Throws CorruptionError when a change cannot be one that `Capture` made for a database of this size: page numbers out of
- * order or range, the lock page, or a gap between the old end and the new one (its content would be left to chance).
+ * Throws CorruptionError when a change cannot be one that `Capture` made for a database of this size: page numbers
+ * out of order or range, the lock page, or a gap between the old end and the new one (its content would be left to
+ * chance).
  */
 export function checkChange(change: HashedChange, table: PageTable): void {
   const { pgnos, pageCount } = change;

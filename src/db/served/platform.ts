@@ -1,11 +1,12 @@
 /**
- * What the machine must offer, checked before anything is touched: a SQLite without the WAL-reset bug, a little-endian
- * processor, a local file system, and hard links.
+ * What the machine must offer, checked before anything is touched: a SQLite without the WAL-reset bug, a
+ * little-endian processor, a local file system, and hard links.
  */
 
 import { link, rm, statfs, writeFile } from "node:fs/promises";
 import { endianness } from "node:os";
 import { join } from "node:path";
+import { versions } from "node:process";
 import { messageOf, StorageError } from "../../base/errors.ts";
 
 /** The first SQLite without the WAL-reset bug [sqlite-facts 1.13]. */
@@ -33,10 +34,10 @@ export function isVersionAtLeast(a: string, b: string): boolean {
 
 /** Throws StorageError that says what is missing. `dir` exists. */
 export async function checkPlatform(dir: string): Promise<void> {
-  const sqlite = process.versions["sqlite"] ?? "0";
+  const sqlite = versions["sqlite"] ?? "0";
   if (!isVersionAtLeast(sqlite, sqliteVersionMin)) {
     throw new StorageError(
-      `SQLite ${sqlite} can lose commits when a WAL is reset: need ${sqliteVersionMin} or later, so Node 24.15 or later`,
+      `SQLite ${sqlite} can lose commits when a WAL is reset: need ${sqliteVersionMin} or later`,
     );
   }
   if (endianness() !== "LE") throw new StorageError("big-endian machines are not supported");

@@ -1,11 +1,11 @@
 /**
- * The served database: the file that every reader of this node sees. It holds exactly the entries up to `position`, all
- * of them committed, and it changes by whole entries only [D1].
+ * The served database: the file that every reader of this node sees. It holds exactly the entries up to `position`,
+ * all of them committed, and it changes by whole entries only [D1].
  *
  * Invariants:
  *   1. `table` is what the pages are meant to be; `position` is that of the last `apply` or `install`.
- *   2. Apply, install, makeScratch and the short parts of a checkpoint never overlap (`#exclusive`). The long part of a
- *      checkpoint runs beside applies: it stops at the read mark.
+ *   2. Apply, install, makeScratch and the short parts of a checkpoint never overlap (`#exclusive`). The long part
+ *      of a checkpoint runs beside applies: it stops at the read mark.
  *   3. Whenever the write lock was free for a moment, the wal-index is compared with what we wrote. A difference is a
  *      foreign write: `onForeignWrite` is called, and nothing is applied any more.
  *   4. After a StorageError nothing is known about the files; every later call throws the same.
@@ -69,8 +69,8 @@ export class Served {
   #closed = false;
 
   /**
-   * Opens `<dir>/db/main.sqlite` and hashes all of it. CorruptionError when it is not a database of ours, StorageError
-   * when the machine refuses or another process has it.
+   * Opens `<dir>/db/main.sqlite` and hashes all of it. CorruptionError when it is not a database of ours,
+   * StorageError when the machine refuses or another process has it.
    */
   static async open(dir: string, options: ServedOptions = {}): Promise<Served> {
     const layout = layoutOf(dir);
@@ -154,8 +154,8 @@ export class Served {
   }
 
   /**
-   * Makes an entry's pages visible, all at once. CorruptionError when the pages do not have the hashes they came with,
-   * or the database would not have the checksum `expected`: nothing was published then.
+   * Makes an entry's pages visible, all at once. CorruptionError when the pages do not have the hashes they came
+   * with, or the database would not have the checksum `expected`: nothing was published then.
    */
   apply(pages: PageSet, position: EntryId, expected: Hash64 | undefined): Promise<void> {
     const size = this.pageSize;
@@ -220,8 +220,8 @@ export class Served {
   }
 
   /**
-   * Copies the WAL into the database file. `passive` goes as far as readers allow; `truncate` empties the WAL as well if
-   * no reader is in it. `complete` says whether it got there; `frames` is what the WAL has now.
+   * Copies the WAL into the database file. `passive` goes as far as readers allow; `truncate` empties the WAL as
+   * well if no reader is in it. `complete` says whether it got there; `frames` is what the WAL has now.
    */
   checkpoint(mode: "passive" | "truncate"): Promise<{ complete: boolean; frames: number }> {
     const result = this.#checkpointTail.then(async () => {
@@ -376,8 +376,8 @@ export class Served {
   }
 
   /**
-   * The write lock is free for as long as SQLite needs to empty a WAL that has nothing left to copy. Nothing is awaited
-   * until the applier knows that its frames are gone.
+   * The write lock is free for as long as SQLite needs to empty a WAL that has nothing left to copy. Nothing is
+   * awaited until the applier knows that its frames are gone.
    */
   async #truncate(): Promise<boolean> {
     const { lock, checkpointer, applier } = this.#parts;

@@ -37,7 +37,9 @@ export class StagedPatch {
     const path = layoutOf(dir).patch;
     const handle = await stored("open", () => open(path, "w+"));
     const patch = new StagedPatch(served, path, handle);
-    for (const pgno of damaged) patch.#table.set(pgno, zeroHash);
+    for (const pgno of damaged) {
+      if (pgno <= served.pageCount) patch.#table.set(pgno, zeroHash);
+    }
     return patch;
   }
 

@@ -1,9 +1,9 @@
 /**
  * A database that page sync is building in a file of its own, beside the served one or where there is none yet.
  *
- * It may start as a copy of a damaged database, so that only the pages that differ travel. It survives a crash: when it is
- * opened again its pages are hashed as they are, and the sync goes on from there. `finish` proves by the checksum that it is
- * the wanted database, makes it durable, and puts it into place.
+ * It may start as a copy of a damaged database, so that only the pages that differ travel. It survives a crash:
+ * when it is opened again its pages are hashed as they are, and the sync goes on from there. `finish` proves by the
+ * checksum that it is the wanted database, makes it durable, and puts it into place.
  *
  * Not here: pages for a database that is open and being read (staged-patch.ts), the protocol (sync/).
  */
@@ -16,7 +16,7 @@ import type { Hash64 } from "../../base/hash.ts";
 import { formatHash, pageHash } from "../../base/hash.ts";
 import { limits } from "../../limits.ts";
 import type { EntryId, Pgno } from "../../vocabulary.ts";
-import { lockPage } from "../../wal/format.ts";
+import { lockPage } from "../../wal/page-size.ts";
 import type { Layout } from "./layout.ts";
 import { layoutOf, putReadyIntoPlace, syncDirectory } from "./layout.ts";
 import { PageTable } from "./page-table.ts";
@@ -28,7 +28,7 @@ export type SyncedImage = {
   readonly position: EntryId;
 };
 
-/** Where a new image starts when none is being built already: from nothing, or from the file that is to be replaced. */
+/** Where a new image starts if none is being built already: from nothing, or from the file that is to be replaced. */
 export type StagedImageOptions = {
   readonly pageSize: number;
   readonly seed: "nothing" | "served-file";
@@ -73,8 +73,8 @@ export class StagedImage {
   }
 
   /**
-   * Puts the image into the place of the served database, which is not open. CorruptionError when it is not the database
-   * that was promised; it is kept then, and can be opened and completed.
+   * Puts the image into the place of the served database, which is not open. CorruptionError when it is not the
+   * database that was promised; it is kept then, and can be opened and completed.
    */
   async finish(wanted: SyncedImage): Promise<void> {
     this.#table.resize(wanted.pageCount);
