@@ -12,8 +12,9 @@ export function addCors(app: FastifyInstance): void {
     reply.header("access-control-expose-headers", "*");
   });
 
+  app.options("/admin/*", (_request, reply) => reply.callNotFound());
+  app.options("/internal/*", (_request, reply) => reply.callNotFound());
   app.options("/*", (request, reply) => {
-    if (isPrivate(request)) return reply.callNotFound();
     // `*` does not include authorization, so what was asked for is named [Fetch standard].
     const asked = request.headers["access-control-request-headers"];
     return reply
@@ -25,6 +26,7 @@ export function addCors(app: FastifyInstance): void {
   });
 }
 
+/** By the route and not by the path: a path has many spellings that lead to the same route. */
 function isPrivate(request: FastifyRequest): boolean {
-  return request.url.startsWith("/admin/") || request.url.startsWith("/internal/");
+  return /^\/(?:admin|internal)\//.test(request.routeOptions.url ?? "/");
 }

@@ -95,7 +95,7 @@ export class ScriptedBackend implements Backend {
   }
 
   metrics(): Record<string, number> {
-    return { committedLsn: 7, writesTotal: 5, lagMs: Number.NaN };
+    return { committedLsn: 7, writeUnitsTotal: 5, lagMs: Number.NaN };
   }
 }
 

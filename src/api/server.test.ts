@@ -88,6 +88,9 @@ test("operations, and their refusals", async (t) => {
   assert.equal(refused.json.code, "MEMBERSHIP_REFUSED");
   const foreign = await post(`${url}/admin/verify`, "", { origin: "http://evil.example" });
   assert.equal(foreign.status, 401);
+  const spelt = await post(`${url}/%61dmin/verify`, "", { origin: "http://evil.example" });
+  assert.equal(spelt.status, 401);
+  assert.equal(spelt.headers.get("access-control-allow-origin"), null);
   assert.equal((await post(`${url}/admin/verify`, "", { origin: url })).status, 200);
 });
 
@@ -242,8 +245,8 @@ test("metrics: the node's numbers and those of HTTP, without global state", asyn
   const { text, type } = await get(`${url}/metrics`);
   assert.match(type ?? "", /^text\/plain/);
   assert.match(text, /^# TYPE paceline_committed_lsn gauge\npaceline_committed_lsn 7$/m);
-  assert.match(text, /^# TYPE paceline_writes_total counter\npaceline_writes_total 5$/m);
-  assert.match(text, /^# HELP paceline_writes_total Client transactions/m);
+  assert.match(text, /^# TYPE paceline_write_units_total counter\npaceline_write_units_total 5$/m);
+  assert.match(text, /^# HELP paceline_write_units_total Units that wrote/m);
   assert.match(text, /paceline_http_requests_total\{method="GET",route="unknown",status="404"\} 1/);
   assert.doesNotMatch(text, /NaN/);
   assert.doesNotMatch((await get(`${other}/metrics`)).text, /status="404"/);

@@ -17,15 +17,14 @@ const kinds: readonly MemberKind[] = ["voter", "learner", "witness"];
 const addressPattern = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
 
 export function addOperationRoutes(app: FastifyInstance, backend: Backend): void {
-  app.addHook("onRequest", async (request) => {
-    if (request.url.startsWith("/admin/")) refuseForeignPages(request);
-  });
+  // With each route and not by the path: a path has many spellings that lead to the same route.
+  const ours = { onRequest: refuseForeignPages };
 
-  app.post("/admin/verify", async (_request, reply) =>
+  app.post("/admin/verify", ours, async (_request, reply) =>
     sendJson(reply, 200, withNulls(await backend.verify())),
   );
 
-  app.post("/admin/switchover", async (request, reply) => {
+  app.post("/admin/switchover", ours, async (request, reply) => {
     const isEmpty = !(request.body instanceof Uint8Array) || request.body.byteLength === 0;
     const body = isEmpty ? {} : parseJsonObject(request.body);
     const to = body["to"] ?? undefined;
@@ -33,7 +32,7 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     return sendJson(reply, 200, withNulls(result));
   });
 
-  app.post("/admin/members", async (request, reply) => {
+  app.post("/admin/members", ours, async (request, reply) => {
     const body = parseJsonObject(request.body);
     const member = {
       id: decodeNodeId(body["id"], "id"),
@@ -44,14 +43,14 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     return sendJson(reply, 200, withNulls(member));
   });
 
-  app.delete("/admin/members/:id", async (request, reply) => {
+  app.delete("/admin/members/:id", ours, async (request, reply) => {
     const id = decodeNodeId((request.params as { id?: unknown }).id, "id");
     await backend.removeMember(id);
     return sendJson(reply, 200, withNulls({ id, removed: true }));
   });
 }
 
-function refuseForeignPages(request: FastifyRequest): void {
+async function refuseForeignPages(request: FastifyRequest): Promise<void> {
   const { origin, host } = request.headers;
   if (origin === undefined) return;
   const originHost = URL.canParse(origin) ? new URL(origin).host : undefined;
