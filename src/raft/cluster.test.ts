@@ -25,9 +25,9 @@ import { counts } from "./membership.ts";
 import type { Ready } from "./raft.ts";
 import { type Packet, ToyCluster, type ToyNode } from "./toy-cluster.ts";
 
-const seeds = Number(process.env["RAFT_SEEDS"] ?? 250);
+const seeds = Number(process.env["RAFT_SEEDS"] ?? 400);
 const firstSeed = Number(process.env["RAFT_START"] ?? 1);
-const stepsPerSeed = 500;
+const stepsPerSeed = 1500;
 
 /** What must hold of all nodes together. */
 class Checker {
@@ -118,6 +118,7 @@ class Storm {
   #nextRead = 1;
   #nextBody = 1;
   readonly loss: number;
+  readonly maxStepMs: number;
   isCalm = false;
 
   constructor(seed: number) {
@@ -133,6 +134,7 @@ class Storm {
       .slice(0, size)
       .map((id, i) => ({ id, kind: i === 2 ? "witness" : "voter", address: `${id}:1` }));
     this.loss = this.prng.chance(0.5) ? 0 : 0.1;
+    this.maxStepMs = this.prng.chance(0.5) ? 15 : 60;
     for (const { id } of this.initial) this.#start(id, this.initial);
   }
 
@@ -152,12 +154,12 @@ class Storm {
 
   step(): void {
     const dice = this.prng.integer(0, 1000);
-    if (dice < 560) this.deliverOne();
-    else if (dice < 700) this.passTime(this.prng.integer(1, 60));
-    else if (dice < 860) this.work();
-    else if (dice < 930) this.#write();
-    else if (dice < 950) this.#read();
-    else this.#disturb(dice);
+    if (dice < 500) this.deliverOne();
+    else if (dice < 640) this.passTime(this.prng.integer(1, this.maxStepMs));
+    else if (dice < 900) this.work();
+    else if (dice < 940) this.#write();
+    else if (dice < 970) this.#read();
+    else this.#disturb(this.prng.integer(950, 1000));
     for (const node of this.cluster.nodes.values()) this.checker.check(node);
   }
 
@@ -264,10 +266,9 @@ class Storm {
 
   #compact(node: ToyNode): void {
     if (!node.isUp || node.isBusy) return;
-    const { committedLsn } = node.raft.status();
     const from = node.disk.base.lsn + 1;
-    if (committedLsn < from) return;
-    const upTo = lsn(this.prng.integer(from, Math.min(committedLsn, node.disk.committedLsn) + 1));
+    if (node.disk.committedLsn < from) return;
+    const upTo = lsn(this.prng.integer(from, node.disk.committedLsn + 1));
     if (node.disk.entries.some((entry) => entry.lsn === upTo)) node.compact(upTo);
   }
 

@@ -22,7 +22,7 @@ import {
   type Term,
 } from "../vocabulary.ts";
 import { LogView } from "./log-view.ts";
-import { memberOf } from "./membership.ts";
+import { counts, memberOf } from "./membership.ts";
 import type { Envelope, Message } from "./messages.ts";
 import type { HardState, RaftConfig, ReadGrant, Ready, Timing } from "./ready.ts";
 
@@ -62,13 +62,15 @@ export class Core {
     this.timing = config.timing ?? limits;
     this.prng = config.prng;
     this.log = new LogView(config);
-    this.#term = config.hardState.term;
-    this.#vote = config.hardState.vote;
+    // After page sync the log may know of a term before hard state does. No vote of that term can have left this node,
+    // because votes leave after their hard state.
+    const isBehind = config.hardState.term < this.log.last.term;
+    this.#term = isBehind ? this.log.last.term : config.hardState.term;
+    this.#vote = isBehind ? undefined : config.hardState.vote;
     this.#born = config.hardState.born;
     this.#durable = config.hardState;
     this.#nowMs = config.nowMs;
     this.#toldCommittedLsn = this.log.committedLsn;
-    assert(this.log.last.term <= this.#term, "the log is ahead of the term");
   }
 
   get term(): Term {
@@ -100,10 +102,17 @@ export class Core {
     return memberOf(this.log.membership, this.id)?.kind;
   }
 
-  /** Whether this node may stand for election. A witness may, as a caretaker (leading.ts). */
+  /**
+   * Whether this node may stand for election. A witness may, as a caretaker (leading.ts). So may a node that its own
+   * log removes, until it knows that to be committed: it can be the only one who could win, because the others lack
+   * that very entry [Raft thesis §4.2.2, Figure 4.6]. It does not count itself then.
+   */
   canStand(): boolean {
-    const { kind } = this;
-    return this.isElectable && (kind === "voter" || kind === "witness");
+    if (!this.isElectable) return false;
+    return this.log.relevantMemberships().some((membership) => {
+      const member = memberOf(membership, this.id);
+      return member !== undefined && counts(member);
+    });
   }
 
   /** A higher term was seen or is being started. The vote of the old one is history. */

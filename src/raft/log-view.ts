@@ -84,7 +84,12 @@ export class LogView {
   get membership(): Membership {
     return this.#memberships.at(-1)!.membership;
   }
-  /** Where it stands. */
+  /** The latest membership, and while that is not known to be committed also the one before. */
+  relevantMemberships(): readonly Membership[] {
+    const n = this.membershipLsn > this.#committedLsn ? 2 : 1;
+    return this.#memberships.slice(-n).map((m) => m.membership);
+  }
+  /** Where the latest membership stands. */
   get membershipLsn(): Lsn {
     return this.#memberships.at(-1)!.lsn;
   }
