@@ -1,0 +1,90 @@
+/**
+ * Messages between a node and its SQL processes, over a socket that the child finds as descriptor 3.
+ *
+ *   offset  size  field
+ *        0     4  length of the head, big-endian
+ *        4     4  length of the body, 0 when there is none
+ *        8     …  head: any value, by node:v8 serialize
+ *        …     …  body: raw bytes
+ *
+ * Both ends are the same program of the same version, so there is no version number, and a frame that cannot be read
+ * is our own fault. The body travels beside the head so that pages are copied once, into a buffer of their own that
+ * the receiver may keep.
+ */
+
+import type { Duplex } from "node:stream";
+import { deserialize, serialize } from "node:v8";
+
+const prefixBytes = 8;
+
+/** The most that one "data" event brings: a body of this size was joined from several. */
+const socketChunkBytes = 64 * 1024;
+
+export class Channel {
+  readonly #socket: Duplex;
+  readonly #onMessage: (head: unknown, body: Uint8Array) => void;
+  /** Bytes of a frame that is not complete, in order of arrival. */
+  #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  /** Length of the whole frame that `#chunks` begins with, as far as it is known. */
+  #wanted = prefixBytes;
+
+  /** Calls `onMessage` for each frame, in order, from the socket's "data" event. */
+  constructor(socket: Duplex, onMessage: (head: unknown, body: Uint8Array) => void) {
+    this.#socket = socket;
+    this.#onMessage = onMessage;
+    socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
+  }
+
+  /** The body is not copied: it must not change before it has left. */
+  send(head: unknown, body?: Uint8Array): void {
+    const headBytes = serialize(head);
+    const prefix = Buffer.allocUnsafe(prefixBytes);
+    prefix.writeUInt32BE(headBytes.byteLength, 0);
+    prefix.writeUInt32BE(body?.byteLength ?? 0, 4);
+    const socket = this.#socket;
+    socket.cork();
+    socket.write(prefix);
+    socket.write(headBytes);
+    if (body !== undefined && body.byteLength > 0) socket.write(body);
+    socket.uncork();
+  }
+
+  #receive(chunk: Uint8Array): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    while (this.#bytes >= this.#wanted) {
+      const bytes = this.#joined();
+      const frame = frameLengths(bytes);
+      this.#wanted = frame.total;
+      if (bytes.byteLength < frame.total) return;
+      const bodyFrom = prefixBytes + frame.head;
+      const head: unknown = deserialize(bytes.subarray(prefixBytes, bodyFrom));
+      const body = ownBody(bytes.subarray(bodyFrom, frame.total));
+      const rest = bytes.subarray(frame.total);
+      this.#chunks = rest.byteLength === 0 ? [] : [rest];
+      this.#bytes = rest.byteLength;
+      this.#wanted = prefixBytes;
+      this.#onMessage(head, body);
+    }
+  }
+
+  #joined(): Uint8Array {
+    const [only] = this.#chunks;
+    if (only !== undefined && this.#chunks.length === 1) return only;
+    const joined = Buffer.concat(this.#chunks, this.#bytes);
+    this.#chunks = [joined];
+    return joined;
+  }
+}
+
+/** Small bodies are copied out, or each would keep a whole chunk of the socket alive. Large ones were joined already. */
+function ownBody(view: Uint8Array): Uint8Array {
+  return view.byteLength >= socketChunkBytes ? view : new Uint8Array(view);
+}
+
+function frameLengths(bytes: Uint8Array): { head: number; total: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, prefixBytes);
+  const head = view.getUint32(0);
+  return { head, total: prefixBytes + head + view.getUint32(4) };
+}

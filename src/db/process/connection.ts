@@ -1,0 +1,58 @@
+/**
+ * How connections that run user SQL are opened: the same bounds and the same behaviour everywhere, so that a statement
+ * means the same on a reader as on the writer.
+ *
+ * The bounds are wider than sqlite.org's advice for untrusted SQL, which no ORM could live with.
+ */
+
+import { DatabaseSync } from "node:sqlite";
+import { limits } from "../../limits.ts";
+
+const MiB = 1024 * 1024;
+
+const bounds = {
+  /** Any text, blob or row. */
+  length: 16 * MiB,
+  sqlLength: limits.sqlBytesMax,
+  column: 500,
+  exprDepth: 200,
+  compoundSelect: 50,
+  vdbeOp: 1_000_000,
+  functionArg: 100,
+  /** VACUUM attaches a nameless database; clients are kept from ATTACH by the authorizer. */
+  attach: 1,
+  likePatternLength: 1_000,
+  variableNumber: 32_766,
+  triggerDepth: 50,
+};
+
+/** The writer's connection. The log is the truth, so nothing is synced; and nothing is ever checkpointed [D2]. */
+export function openScratch(path: string): DatabaseSync {
+  const db = open(path, false);
+  db.exec("PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536");
+  return db;
+}
+
+/** A reader's connection to the served database. */
+export function openServed(path: string): DatabaseSync {
+  const db = open(path, true);
+  db.exec("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0");
+  return db;
+}
+
+function open(path: string, readOnly: boolean): DatabaseSync {
+  return new DatabaseSync(path, {
+    readOnly,
+    enableForeignKeyConstraints: false,
+    enableDoubleQuotedStringLiterals: true,
+    allowExtension: false,
+    // Names are bound with their prefix: without it, `:a` and `$a` in one statement would be an error.
+    allowBareNamedParameters: false,
+    defensive: true,
+    readBigInts: true,
+    returnArrays: true,
+    // Only SQLite's own short locks: recovery after a crash, the start of a checkpoint.
+    timeout: readOnly ? 1_000 : 0,
+    limits: bounds,
+  });
+}

@@ -1,0 +1,100 @@
+/**
+ * A reader process: runs units on a read-only connection to the served database, each in one read transaction, in
+ * which the position row is read as well. So an answer knows exactly which position it is of.
+ *
+ * The connection cannot write, whatever the SQL says: it is opened read-only, and query_only is set. It ends by
+ * SIGKILL, like every process that runs user SQL.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { assert } from "../../base/assert.ts";
+import { messageOf } from "../../base/errors.ts";
+import { type EntryId, lsn, term } from "../../vocabulary.ts";
+import { Executor } from "../sql/executor.ts";
+import type { Unit } from "../sql/request.ts";
+import { sqlErrorFrom } from "../sql/sql-error.ts";
+import { type ChildEnd, takeUp } from "./child.ts";
+import { openServed } from "./connection.ts";
+import type { FromReader, ReadOutcome, ToReader } from "./reader-messages.ts";
+
+/** Serves the parent until killed. */
+export function runReaderChild(): void {
+  let view: ReadView | undefined;
+  const end: ChildEnd = takeUp((head) => {
+    const message = head as ToReader;
+    const id = message.type === "run" ? message.id : undefined;
+    try {
+      if (message.type === "open") {
+        view = new ReadView(message.path, end);
+        send({ type: "opened" });
+      } else if (message.type === "run") {
+        assert(view !== undefined, "reader has no database");
+        send({ type: "done", id: message.id, outcome: view.run(message) });
+      } else {
+        view?.end();
+      }
+    } catch (error) {
+      if (sqlErrorFrom(error) === undefined) {
+        process.stderr.write(`reader: ${error instanceof Error ? error.stack : String(error)}\n`);
+      }
+      end.progress.idle();
+      send({ type: "failed", id, message: messageOf(error) });
+    }
+  });
+  const send = (message: FromReader) => end.channel.send(message);
+}
+
+/** The connection, and the read view that it may be holding. */
+class ReadView {
+  readonly #db: DatabaseSync;
+  readonly #end: ChildEnd;
+  readonly #executor: Executor;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  readonly #readPosition: StatementSync;
+  /** Of the open read transaction. */
+  #position: EntryId | undefined;
+
+  constructor(path: string, end: ChildEnd) {
+    this.#end = end;
+    const db = openServed(path);
+    this.#db = db;
+    this.#begin = db.prepare("BEGIN");
+    this.#commit = db.prepare("COMMIT");
+    this.#readPosition = db.prepare("SELECT term, lsn FROM sqlite_paceline");
+    this.#executor = new Executor(db, {
+      onStatement: () => end.progress.statement(),
+      stampPosition: () => assert(false, "a reader writes no position"),
+    });
+  }
+
+  run({ id, unit, keep }: { id: number; unit: Unit; keep: boolean }): ReadOutcome {
+    this.#end.progress.unit(id);
+    const executor = this.#executor;
+    const position = this.#position ?? this.#open(unit);
+    const { answers, refusedWrite, foreignKeys } = executor.run(unit, "reading");
+    const inTransaction = executor.transaction.isOpen;
+    if (!inTransaction || !keep) this.end();
+    this.#end.progress.idle();
+    const results = answers.map((pieces) => pieces.join("null"));
+    return { results, inTransaction, wrote: false, refusedWrite, foreignKeys, ...position };
+  }
+
+  /** Lets go of the read view. */
+  end(): void {
+    this.#executor.abandon();
+    this.#position = undefined;
+    if (this.#db.isTransaction) this.#commit.run();
+  }
+
+  /** Takes a read view; reading the position is what fixes it. */
+  #open(unit: Unit): EntryId {
+    this.#executor.setForeignKeys(unit.foreignKeys ?? false);
+    this.#begin.run();
+    const row = this.#executor.authorizer.asOurselves(() => this.#readPosition.get());
+    const [atTerm, atLsn] = row as unknown as [bigint, bigint];
+    this.#position = { lsn: lsn(Number(atLsn)), term: term(Number(atTerm)) };
+    this.#executor.noticeSchema();
+    return this.#position;
+  }
+}

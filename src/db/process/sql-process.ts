@@ -1,0 +1,111 @@
+/**
+ * A process that runs user SQL, as its parent sees it: spawned once, killed once. `node:sqlite` has no interrupt, so
+ * SIGKILL is the only way to end a statement, and the process ends in no other way [D11].
+ *
+ * Descriptors of the child: 3 the channel, 4 the progress file.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Duplex } from "node:stream";
+import { messageOf } from "../../base/errors.ts";
+import { type Cancel, RealClock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import { Channel } from "./channel.ts";
+import { Deadline, type Overrun } from "./deadline.ts";
+import { type Progress, ProgressFile } from "./progress.ts";
+
+export type SqlProcessListener = {
+  onMessage(head: unknown, body: Uint8Array): void;
+  /** The process is gone and all its messages have arrived. `progress` is the last it wrote. */
+  onGone(why: string, progress: Progress): void;
+};
+
+const clock = new RealClock();
+
+export class SqlProcess {
+  readonly #child: ChildProcess;
+  readonly #channel: Channel;
+  readonly #progress: ProgressFile;
+  readonly #listener: SqlProcessListener;
+  /** Set once somebody decided that it ends. */
+  #killedFor: string | undefined;
+  #isGone = false;
+  #stopWatching: Cancel = () => {};
+
+  /** Starts `main` (a module that calls runWriterChild or runReaderChild). Messages may be sent at once. */
+  constructor(main: string, listener: SqlProcessListener) {
+    this.#listener = listener;
+    this.#progress = new ProgressFile();
+    this.#child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main], {
+      stdio: ["ignore", "ignore", "inherit", "pipe", this.#progress.fd],
+    });
+    const socket = this.#child.stdio[3] as Duplex;
+    // A write to a process that was killed fails; what matters is told by "close".
+    socket.on("error", () => {});
+    this.#channel = new Channel(socket, (head, body) => listener.onMessage(head, body));
+    this.#child.on("error", (error) => this.#gone(messageOf(error)));
+    this.#child.on("close", (code, signal) => this.#gone(`ended by ${signal ?? `exit ${code}`}`));
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  send(message: unknown): void {
+    if (!this.#isGone && this.#killedFor === undefined) this.#channel.send(message);
+  }
+
+  /** Ends the process. `onGone` tells the first reason given. */
+  kill(why: string): void {
+    this.#killedFor ??= why;
+    if (!this.#isGone) this.#child.kill("SIGKILL");
+  }
+
+  /**
+   * Kills the process when one statement takes longer than `statementMs` says (asked with the number of the running
+   * unit), or a unit longer than a transaction may. Until stopped. `onOverrun` is told
+   * the unit that was running, before the kill: when the signal arrives the process may have gone on to another.
+   */
+  watch(
+    statementMs: (unit: number | undefined) => number,
+    onOverrun: (unit: number | undefined) => void,
+  ): void {
+    this.unwatch();
+    const deadline = new Deadline(this.#progress.read());
+    let lookedMs = clock.nowMs();
+    this.#stopWatching = clock.every(limits.progressPollMs, () => {
+      const nowMs = clock.nowMs();
+      const progress = this.#progress.read();
+      const boundMs = statementMs(progress.unit);
+      const overrun = deadline.observe(progress, nowMs - lookedMs, boundMs);
+      lookedMs = nowMs;
+      if (overrun === undefined) return;
+      onOverrun(progress.unit);
+      this.kill(overrunMessage(overrun, boundMs));
+    });
+  }
+
+  unwatch(): void {
+    this.#stopWatching();
+    this.#stopWatching = () => {};
+  }
+
+  #gone(why: string): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.unwatch();
+    const progress = this.#progress.read();
+    this.#progress.close();
+    this.#listener.onGone(this.#killedFor ?? why, progress);
+  }
+}
+
+function overrunMessage(overrun: Overrun, statementMs: number): string {
+  return overrun === "statement"
+    ? `a statement ran longer than ${statementMs} ms and was stopped`
+    : `a request ran longer than ${Math.max(limits.transactionMs, statementMs)} ms and was stopped`;
+}

@@ -1,0 +1,93 @@
+/**
+ * The writer process itself: runs units on the scratch database, reads back the pages they changed, and sends them
+ * encoded. It trusts its parent and nobody else; user SQL is watched by the authorizer.
+ *
+ * It never closes its connection, because a closing connection checkpoints [sqlite-facts 1.6]. It ends by SIGKILL.
+ * What it cannot explain (a fault of ours, a disk that refuses) it reports and then does nothing more: its scratch is
+ * of unknown content and will be thrown away.
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { messageOf, StorageError } from "../../base/errors.ts";
+import type { PageSet } from "../../wal/page-set.ts";
+import { GroupCommit } from "../sql/group-commit.ts";
+import { type ChildEnd, takeUp } from "./child.ts";
+import { openScratch } from "./connection.ts";
+import type { FromWriter, RunRequest, ToWriter } from "./writer-messages.ts";
+
+/** Reads back from the scratch WAL what was committed since the last call. */
+export interface PageCapture {
+  readonly walFrames: number;
+  /** Undefined when nothing was committed. */
+  capture(): PageSet | undefined;
+}
+
+export type WriterChildPorts = {
+  /** Called once the connection has read from the database, so that its -wal and -shm exist. */
+  openCapture(scratchPath: string, pageSize: number): PageCapture;
+  encode(set: PageSet, committedAtMs: number): Uint8Array;
+};
+
+/** Serves the parent until killed. */
+export function runWriterChild(ports: WriterChildPorts): void {
+  let scratch: Scratch | undefined;
+  const end: ChildEnd = takeUp((head) => {
+    const message = head as ToWriter;
+    try {
+      if (message.type === "open") {
+        scratch = new Scratch(message.path, ports, end);
+        send({ type: "opened" });
+        return;
+      }
+      if (scratch === undefined) throw new StorageError("the writer has no scratch database");
+      const { reply, body } = scratch.run(message.request);
+      send(reply, body);
+    } catch (error) {
+      end.progress.idle();
+      process.stderr.write(`writer: ${error instanceof Error ? error.stack : String(error)}\n`);
+      send({ type: "failed", message: messageOf(error) });
+    }
+  });
+  const send = (message: FromWriter, body?: Uint8Array) => end.channel.send(message, body);
+}
+
+class Scratch {
+  readonly #ports: WriterChildPorts;
+  readonly #end: ChildEnd;
+  readonly #group: GroupCommit;
+  readonly #capture: PageCapture;
+
+  constructor(path: string, ports: WriterChildPorts, end: ChildEnd) {
+    this.#ports = ports;
+    this.#end = end;
+    const db = openScratch(path);
+    const pageSize = checkedPageSize(db);
+    this.#capture = ports.openCapture(path, pageSize);
+    this.#group = new GroupCommit(db, {
+      onUnit: (unit) => end.progress.unit(unit),
+      onStatement: () => end.progress.statement(),
+    });
+  }
+
+  run(request: RunRequest): { reply: FromWriter; body: Uint8Array | undefined } {
+    const { units, lsn, term, session, committedAtMs } = request;
+    const { outcomes, open, committed } = this.#group.run(units, { lsn, term }, session);
+    this.#end.progress.idle();
+    const set = committed ? this.#capture.capture() : undefined;
+    if (committed && set === undefined) {
+      throw new StorageError("a transaction was committed but the scratch WAL has no frames of it");
+    }
+    const body = set === undefined ? undefined : this.#ports.encode(set, committedAtMs);
+    const frames = this.#capture.walFrames;
+    return { reply: { type: "done", outcomes, open, frames }, body };
+  }
+}
+
+/** The scratch must be a WAL database already: anything else would be changed in place. */
+function checkedPageSize(db: DatabaseSync): number {
+  const one = (pragma: string) => String(db.prepare(`PRAGMA ${pragma}`).get());
+  const mode = one("journal_mode");
+  if (mode !== "wal") throw new StorageError(`the scratch database has journal mode ${mode}`);
+  db.prepare("SELECT term, lsn FROM sqlite_paceline").get();
+  return Number(one("page_size"));
+}

@@ -1,0 +1,158 @@
+/**
+ * The writer process as the leader sees it: one child from spawn to SIGKILL, on one scratch database.
+ *
+ *   spawn → (warm: modules loaded, nothing opened) → open → run, run, … → kill
+ *
+ * What a killed writer was doing is lost altogether: the scratch WAL goes with it, and nobody had been answered.
+ */
+
+import { assert } from "../../base/assert.ts";
+import { StorageError } from "../../base/errors.ts";
+import { limits } from "../../limits.ts";
+import type { UnitOutcome } from "../sql/request.ts";
+import type { Progress } from "./progress.ts";
+import { SqlProcess } from "./sql-process.ts";
+import type { FromWriter, RunRequest, ToWriter } from "./writer-messages.ts";
+
+export type { RunRequest };
+
+export type WriterRun =
+  | {
+      readonly type: "done";
+      /** One per unit that was started. Fewer than asked for: a transaction was left open, or answers grew large. */
+      readonly outcomes: readonly UnitOutcome[];
+      /** The last of them left its transaction open. */
+      readonly open: boolean;
+      /** Encoded pages of everything committed; undefined when nothing was. Its memory is the receiver's. */
+      readonly body: Uint8Array | undefined;
+      /** Committed frames in the scratch WAL. */
+      readonly frames: number;
+    }
+  | {
+      readonly type: "killed";
+      /** Number of the unit that overran its deadline; -1 when the process ended for another reason. */
+      readonly offender: number;
+      /** Number of the unit that was running when the process ended; -1 when none was. */
+      readonly running: number;
+      readonly message: string;
+    };
+
+export type WriterOptions = {
+  /** Bound of one statement; limits.statementMs by default. */
+  readonly statementMs?: number | undefined;
+};
+
+type Waiting =
+  | { readonly type: "open"; resolve(): void; reject(error: Error): void }
+  | { readonly type: "run"; resolve(reply: WriterRun): void };
+
+export class Writer {
+  readonly #process: SqlProcess;
+  readonly #statementMs: number;
+  /** What is outstanding: one thing at a time. */
+  #waiting: Waiting | undefined;
+  /** The unit for which the watch killed the process. */
+  #offender = -1;
+  #failure: string | undefined;
+  /** Resolves when the process is gone. */
+  readonly closed: Promise<void>;
+
+  /** Starts a process. It can be told to open a database at once; that waits until it is up. */
+  static spawn(main: string, options: WriterOptions = {}): Writer {
+    return new Writer(main, options.statementMs ?? limits.statementMs);
+  }
+
+  private constructor(main: string, statementMs: number) {
+    this.#statementMs = statementMs;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    this.#process = new SqlProcess(main, {
+      onMessage: (head, body) => this.#onMessage(head as FromWriter, body),
+      onGone: (why, progress) => {
+        this.#onGone(why, progress);
+        resolve();
+      },
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Opens a scratch database. Throws StorageError when it cannot be opened; the writer is then dead. */
+  open(scratchPath: string): Promise<void> {
+    assert(this.#waiting === undefined, "writer is busy");
+    if (this.#process.isGone) return Promise.reject(new StorageError("the writer process is gone"));
+    return new Promise((resolve, reject) => {
+      this.#waiting = { type: "open", resolve, reject };
+      this.#send({ type: "open", path: scratchPath });
+    });
+  }
+
+  /** Runs units. One call at a time. Never rejects: a writer that dies under it gives "killed". */
+  run(request: RunRequest): Promise<WriterRun> {
+    assert(this.#waiting === undefined, "writer is busy");
+    return new Promise((resolve) => {
+      if (this.#process.isGone) {
+        resolve({
+          type: "killed",
+          offender: -1,
+          running: -1,
+          message: "the writer process is gone",
+        });
+        return;
+      }
+      this.#waiting = { type: "run", resolve };
+      this.#send({ type: "run", request });
+      this.#process.watch(
+        () => this.#statementMs,
+        (unit) => {
+          this.#offender = unit ?? -1;
+        },
+      );
+    });
+  }
+
+  kill(): void {
+    this.#process.kill("the writer was ended by its node");
+  }
+
+  #send(message: ToWriter): void {
+    this.#process.send(message);
+  }
+
+  #onMessage(message: FromWriter, body: Uint8Array): void {
+    const waiting = this.#waiting;
+    if (message.type === "failed") {
+      // What it was doing is unknown now: it ends, and what waits is told with the reason.
+      this.#failure = message.message;
+      this.#process.kill(message.message);
+      return;
+    }
+    if (message.type === "opened") {
+      assert(waiting?.type === "open", "writer opened unasked");
+      this.#waiting = undefined;
+      waiting.resolve();
+      return;
+    }
+    assert(waiting?.type === "run", "writer answered unasked");
+    this.#waiting = undefined;
+    this.#process.unwatch();
+    waiting.resolve({
+      type: "done",
+      outcomes: message.outcomes,
+      open: message.open,
+      body: body.byteLength === 0 ? undefined : body,
+      frames: message.frames,
+    });
+  }
+
+  #onGone(why: string, progress: Progress): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting?.type === "open") waiting.reject(new StorageError(this.#failure ?? why));
+    if (waiting?.type !== "run") return;
+    const running = progress.unit ?? -1;
+    waiting.resolve({ type: "killed", offender: this.#offender, running, message: why });
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * What clients may do, decided per action while SQLite compiles a statement. Everything that is not allowed is
+ * refused: an action that a future SQLite invents is denied until someone has thought about it.
+ *
+ * What may not happen, and why:
+ *   ATTACH, DETACH, VACUUM INTO   touch other files of the machine, and are not replicated
+ *   TEMP objects                  live on one connection only, and may shadow real tables for the next client there
+ *   most PRAGMAs                  change how the file is written, which is ours (pragmas.ts)
+ *   sqlite_paceline               says up to which position this database is; ours alone
+ *   other virtual tables          only modules that keep everything in ordinary tables of this database
+ *
+ * SQLite calls back again when it compiles a statement anew after a change of schema, also in the middle of a step.
+ */
+
+import { constants } from "node:sqlite";
+import { pragmaUse, settings } from "./pragmas.ts";
+
+/** The table that holds the position. */
+export const positionTable = "sqlite_paceline";
+
+/** Savepoints of ours begin so; clients may not use such names. */
+export const ownSavepointPrefix = "paceline_";
+
+const allowedModules: ReadonlySet<string> = new Set([
+  "fts5",
+  "fts5vocab",
+  "rtree",
+  "rtree_i32",
+  "geopoly",
+]);
+const deniedFunctions: ReadonlySet<string> = new Set(["load_extension", "fts3_tokenizer"]);
+
+const allowedActions: ReadonlySet<number> = new Set([
+  constants.SQLITE_ALTER_TABLE,
+  constants.SQLITE_ANALYZE,
+  constants.SQLITE_CREATE_INDEX,
+  constants.SQLITE_CREATE_TABLE,
+  constants.SQLITE_CREATE_TRIGGER,
+  constants.SQLITE_CREATE_VIEW,
+  constants.SQLITE_DROP_INDEX,
+  constants.SQLITE_DROP_TABLE,
+  constants.SQLITE_DROP_TRIGGER,
+  constants.SQLITE_DROP_VIEW,
+  constants.SQLITE_DROP_VTABLE,
+  constants.SQLITE_READ,
+  constants.SQLITE_RECURSIVE,
+  constants.SQLITE_REINDEX,
+  constants.SQLITE_SELECT,
+  constants.SQLITE_TRANSACTION,
+]);
+
+const temporaryActions: ReadonlySet<number> = new Set([
+  constants.SQLITE_CREATE_TEMP_INDEX,
+  constants.SQLITE_CREATE_TEMP_TABLE,
+  constants.SQLITE_CREATE_TEMP_TRIGGER,
+  constants.SQLITE_CREATE_TEMP_VIEW,
+  constants.SQLITE_DROP_TEMP_INDEX,
+  constants.SQLITE_DROP_TEMP_TABLE,
+  constants.SQLITE_DROP_TEMP_TRIGGER,
+  constants.SQLITE_DROP_TEMP_VIEW,
+]);
+
+/** What SQLite itself does to the list of TEMP objects, even an empty one, when an ordinary table is altered. */
+const schemaUpkeep: ReadonlySet<number> = new Set([
+  constants.SQLITE_READ,
+  constants.SQLITE_SELECT,
+  constants.SQLITE_UPDATE,
+]);
+
+const temporaryReason =
+  "TEMP objects are not available: they live on one connection and are not replicated; use an ordinary table";
+
+/** One per connection: `db.setAuthorizer(authorizer.decide)`. */
+export class Authorizer {
+  /** True while statements of ours run, which may do anything. */
+  #trusted = false;
+  /** True while VACUUM runs: it attaches a nameless file and copies everything, by SQL of its own. */
+  vacuuming = false;
+  /** True while a statement is compiled only to be described: settings must not take effect then. */
+  describing = false;
+  /** Why something was refused since this was last cleared. */
+  reason: string | undefined;
+  /** A PRAGMA that changes the connection was compiled since this was last cleared. */
+  changedSettings = false;
+  /** The statement compiled last works through a trigger or a view, so SQLite's count of changes is not all. */
+  isIndirect = false;
+
+  /** `names` are, as far as the action has them: two arguments, the schema, and the trigger or view that asks. */
+  readonly decide = (action: number, ...names: (string | null)[]): number => {
+    const [first = null, second = null, schema = null, origin = null] = names;
+    if (origin !== null) this.isIndirect = true;
+    if (this.#trusted) return constants.SQLITE_OK;
+    if (this.vacuuming && (action !== constants.SQLITE_ATTACH || first === "")) {
+      return constants.SQLITE_OK;
+    }
+    const isTemporary = schema === "temp" && !schemaUpkeep.has(action);
+    if (allowedActions.has(action) && !isTemporary) return constants.SQLITE_OK;
+    if (action === constants.SQLITE_PRAGMA) return this.#pragma(first ?? "", second ?? undefined);
+    const reason = isTemporary ? temporaryReason : refusal(action, first ?? "", second ?? "");
+    if (reason === undefined) return constants.SQLITE_OK;
+    // CREATE TEMP … begins with an INSERT into the list of TEMP objects; the first refusal ends the compilation.
+    this.reason ??= reason;
+    return constants.SQLITE_DENY;
+  };
+
+  /** Runs statements of ours: SQLite may compile them anew at any time, so they are trusted each time they run. */
+  asOurselves<T>(run: () => T): T {
+    this.#trusted = true;
+    try {
+      return run();
+    } finally {
+      this.#trusted = false;
+    }
+  }
+
+  #pragma(name: string, value: string | undefined): number {
+    const use = pragmaUse(name, value);
+    if (use === "denied") {
+      this.reason ??=
+        value === undefined
+          ? `PRAGMA ${name} is not available: Paceline looks after it`
+          : `PRAGMA ${name} cannot be set: Paceline decides how the database is stored; leave the statement out`;
+      return constants.SQLITE_DENY;
+    }
+    if (use !== "setting") return constants.SQLITE_OK;
+    if (this.describing) return constants.SQLITE_IGNORE;
+    if (settings.has(name.toLowerCase())) this.changedSettings = true;
+    return constants.SQLITE_OK;
+  }
+}
+
+/** Why an action that depends on its arguments is refused; undefined when it is not. */
+function refusal(action: number, first: string, second: string): string | undefined {
+  if (temporaryActions.has(action)) return temporaryReason;
+  switch (action) {
+    case constants.SQLITE_INSERT:
+    case constants.SQLITE_UPDATE:
+    case constants.SQLITE_DELETE:
+      if (first.toLowerCase() !== positionTable) return undefined;
+      return `table ${positionTable} holds the replication position and is written by Paceline only`;
+    case constants.SQLITE_SAVEPOINT:
+      if (!second.toLowerCase().startsWith(ownSavepointPrefix)) return undefined;
+      return `savepoint names beginning with ${ownSavepointPrefix} are reserved; choose another name`;
+    case constants.SQLITE_FUNCTION:
+      if (!deniedFunctions.has(second.toLowerCase())) return undefined;
+      return `function ${second} is not available: extensions cannot be loaded`;
+    case constants.SQLITE_CREATE_VTABLE:
+      if (allowedModules.has(second.toLowerCase())) return undefined;
+      return `virtual table module ${second} is not available; use fts5, rtree or geopoly`;
+    case constants.SQLITE_ATTACH:
+      return "ATTACH and VACUUM INTO are not available: a cluster serves one database; for a copy use a backup";
+    case constants.SQLITE_DETACH:
+      return "DETACH is not available: a cluster serves one database";
+    default:
+      return `this statement is not available (action ${action})`;
+  }
+}

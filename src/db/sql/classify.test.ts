@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { accessOf } from "./classify.ts";
+import type { SqlRequest } from "./request.ts";
+import { execute, transaction, unit } from "./test-database.ts";
+
+function check(expected: ReturnType<typeof accessOf>, ...requests: (SqlRequest | string)[]): void {
+  assert.equal(accessOf(unit(...requests)), expected, JSON.stringify(requests));
+}
+
+test("single statements", () => {
+  const reads = [
+    "select 1",
+    "VALUES (1)",
+    "-- insert\n select 'insert'",
+    "/* delete */ SELECT 1;",
+    "explain insert into t values(1)",
+    "explain query plan delete from t",
+    "with a as (select 1) select * from a",
+    "with insert_ as (select 1) select * from insert_",
+    "select last_insert_rowid(), changes()",
+    "pragma user_version",
+    "pragma main.table_info(t)",
+    "PRAGMA table_info = t",
+    "pragma foreign_keys",
+    "pragma integrity_check(10)",
+    "pragma journal_mode = wal",
+    "",
+    "nonsense",
+    "commit",
+    "attach 'x' as y",
+  ];
+  for (const sql of reads) check("read", sql);
+  const writes = [
+    "insert into t values(1)",
+    "  -- c\n replace into t values(1)",
+    "with a as (select 1) insert into t select * from a",
+    "with recursive a(x) as (values(1)) update t set b = 1",
+    "delete from t returning *",
+    "create table t(a)",
+    "drop table t",
+    "alter table t add b",
+    "vacuum",
+    "analyze",
+    "reindex t",
+    "pragma user_version = 5",
+    "pragma main.user_version(5)",
+    "pragma foreign_keys = on",
+    "pragma foreign_keys(0)",
+    "explain pragma foreign_keys = on",
+    "pragma optimize",
+    "begin immediate",
+    "begin",
+    "savepoint a",
+  ];
+  for (const sql of writes) check("write", sql);
+});
+
+test("transactions count by what they do and whether they end", () => {
+  check("read", transaction("BEGIN TRANSACTION READONLY", "select 1"));
+  check("read", transaction("BEGIN DEFERRED", "select 1", "select 2"));
+  check("write", transaction("BEGIN DEFERRED", "select 1", "insert into t values(1)"));
+  check("write", transaction("BEGIN IMMEDIATE", "select 1"));
+  check("write", transaction("BEGIN TRANSACTION READONLY", "insert into t values(1)"));
+  check("read-transaction", "begin readonly", "select 1");
+  check("read-transaction", execute("BEGIN TRANSACTION READONLY"));
+  check("write", "begin deferred", "select 1");
+  check("read", "savepoint a", "select 1", "release a");
+  check("read", "begin", "select 1", "rollback");
+});
+
+test("scripts, descriptions and questions", () => {
+  check("read", { type: "sequence", sql: "select 1; select 2;" });
+  check("write", { type: "sequence", sql: "select 1; insert into t values(1)" });
+  check("read", { type: "describe", sql: "insert into t values(1)" });
+  check("read", { type: "get_autocommit" });
+});

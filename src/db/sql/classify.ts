@@ -1,0 +1,171 @@
+/**
+ * What a statement is, judged by its words alone: enough to send it to the right process and to run it in the right
+ * kind of transaction. A wrong guess costs a detour, never correctness: readers cannot write, and what a statement
+ * may touch is decided by SQLite's authorizer (authorizer.ts), which sees the compiled statement.
+ */
+
+import { pragmaUse } from "./pragmas.ts";
+import type { SqlRequest, Unit } from "./request.ts";
+import { parseScript, type Statement } from "./tokenizer.ts";
+
+export type StatementKind =
+  | "select" // SELECT, VALUES, WITH … SELECT, and whatever is not known
+  | "change" // INSERT, UPDATE, DELETE, REPLACE
+  | "schema" // CREATE, DROP, ALTER
+  | "upkeep" // ANALYZE, REINDEX, PRAGMA optimize, PRAGMA user_version = …
+  | "setting" // a PRAGMA that changes the connection
+  | "vacuum"
+  | "begin"
+  | "commit"
+  | "rollback"
+  | "savepoint"
+  | "release"
+  | "rollback-to";
+
+export type Shape = {
+  readonly kind: StatementKind;
+  /** May change the database; such a statement never runs on a reader. */
+  readonly writes: boolean;
+  /** INSERT or REPLACE: its answer carries a rowid. */
+  readonly inserts: boolean;
+  /** BEGIN only: `BEGIN READONLY`, libSQL's word for a transaction that may be served by any node. */
+  readonly readonly: boolean;
+  /** BEGIN only: takes the write lock at once. */
+  readonly immediate: boolean;
+  /** Name of the savepoint. */
+  readonly name: string | undefined;
+  /** PRAGMA statements must be compiled each time: some of them act while they are compiled. */
+  readonly cacheable: boolean;
+};
+
+const plainShape: Shape = {
+  kind: "select",
+  writes: false,
+  inserts: false,
+  readonly: false,
+  immediate: false,
+  name: undefined,
+  cacheable: true,
+};
+
+export function shapeOf(statement: Statement): Shape {
+  const { head } = statement;
+  if (head[0] === "PRAGMA") return { ...pragmaShape(head), cacheable: false };
+  if (statement.explain) return plainShape;
+  const word = head[0] === "WITH" ? statement.verbAfterWith : head[0];
+  switch (word) {
+    case "INSERT":
+    case "REPLACE":
+      return { ...plainShape, kind: "change", writes: true, inserts: true };
+    case "UPDATE":
+    case "DELETE":
+      return { ...plainShape, kind: "change", writes: true };
+    case "CREATE":
+    case "DROP":
+    case "ALTER":
+      return { ...plainShape, kind: "schema", writes: true };
+    case "ANALYZE":
+    case "REINDEX":
+      return { ...plainShape, kind: "upkeep", writes: true };
+    case "VACUUM":
+      return { ...plainShape, kind: "vacuum", writes: true, cacheable: false };
+    default:
+      return transactionShape(head);
+  }
+}
+
+function pragmaShape(head: readonly string[]): Shape {
+  // PRAGMA [schema .] name [= value | ( value )]
+  const at = head[2] === "." ? 3 : 1;
+  const value = head[at + 1] === undefined ? undefined : (head[at + 2] ?? "");
+  const use = pragmaUse(head[at] ?? "", value);
+  if (use === "setting") return { ...plainShape, kind: "setting", writes: true };
+  if (use === "stored") return { ...plainShape, kind: "upkeep", writes: true };
+  return plainShape;
+}
+
+function transactionShape(head: readonly string[]): Shape {
+  switch (head[0]) {
+    case "BEGIN": {
+      const mode = head[1];
+      const isReadonly = mode === "READONLY" || (mode === "TRANSACTION" && head[2] === "READONLY");
+      const immediate = mode === "IMMEDIATE" || mode === "EXCLUSIVE";
+      return { ...plainShape, kind: "begin", readonly: isReadonly, immediate };
+    }
+    case "COMMIT":
+    case "END":
+      return { ...plainShape, kind: "commit" };
+    case "ROLLBACK": {
+      const at = head.indexOf("TO");
+      if (at < 0) return { ...plainShape, kind: "rollback" };
+      return { ...plainShape, kind: "rollback-to", name: nameAt(head, at + 1) };
+    }
+    case "SAVEPOINT":
+      return { ...plainShape, kind: "savepoint", name: head[1] };
+    case "RELEASE":
+      return { ...plainShape, kind: "release", name: nameAt(head, 1) };
+    default:
+      return plainShape;
+  }
+}
+
+/** The name at `at`, or behind the word SAVEPOINT that may stand there. */
+function nameAt(head: readonly string[], at: number): string | undefined {
+  return head[at] === "SAVEPOINT" && head[at + 1] !== undefined ? head[at + 1] : head[at];
+}
+
+/**
+ * Where a unit may run.
+ *   read              any node: it changes nothing and leaves nothing open
+ *   read-transaction  any node, on a connection of its own: it leaves a READONLY transaction open
+ *   write             the leader
+ */
+export function accessOf(unit: Unit): "read" | "write" | "read-transaction" {
+  let open: "no" | "readonly" | "yes" = "no";
+  for (const request of unit.requests) {
+    for (const shape of shapesOf(request)) {
+      if (shape.writes || shape.immediate) return "write";
+      open = afterStatement(open, shape);
+    }
+  }
+  if (open === "no") return "read";
+  return open === "readonly" ? "read-transaction" : "write";
+}
+
+/** Whether the unit seems to end inside a transaction. A guess: conditions of a batch are taken as met. */
+export function leavesOpen(shapes: readonly Shape[]): boolean {
+  let open: "no" | "readonly" | "yes" = "no";
+  for (const shape of shapes) open = afterStatement(open, shape);
+  return open !== "no";
+}
+
+function afterStatement(open: "no" | "readonly" | "yes", shape: Shape): "no" | "readonly" | "yes" {
+  switch (shape.kind) {
+    case "begin":
+      return shape.readonly ? "readonly" : "yes";
+    case "savepoint":
+      return open === "no" ? "yes" : open;
+    case "commit":
+    case "rollback":
+      return "no";
+    case "release":
+      // The outermost savepoint's RELEASE commits; an inner one's, inside BEGIN, does not. Erring towards "closed"
+      // is put right by whoever runs it.
+      return open === "readonly" ? open : "no";
+    default:
+      return open;
+  }
+}
+
+function shapesOf(request: SqlRequest): Shape[] {
+  switch (request.type) {
+    case "execute":
+      return parseScript(request.stmt.sql).map(shapeOf);
+    case "batch":
+      return request.steps.flatMap((step) => parseScript(step.stmt.sql).map(shapeOf));
+    case "sequence":
+      return parseScript(request.sql).map(shapeOf);
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * The transaction of a client, as the client sees it, on a connection that it may share with others.
+ *
+ *   realm    the connection is in                        the client's BEGIN, COMMIT, ROLLBACK become
+ *   shared   one outer transaction for many clients      SAVEPOINT, RELEASE, ROLLBACK TO
+ *   alone    nothing, or this client's transaction       real ones, with the position written before COMMIT
+ *   reading  one read transaction around the unit        nothing: there is nothing to undo
+ *
+ * Invariants
+ *   1. Alone, every real COMMIT carries the position row; a transaction that changed nothing is rolled back instead.
+ *      So no frame ever enters the scratch WAL without a position.
+ *   2. Savepoints of the client nest inside ours and never have names like ours (authorizer.ts).
+ *   3. Shared, when SQLite has destroyed the outer transaction (OR ROLLBACK, RAISE(ROLLBACK), a full disk), everything
+ *      of it is lost, also what others did: NeedsSolo is thrown and whoever began the outer transaction starts over.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { assert } from "../../base/assert.ts";
+import { type Authorizer, ownSavepointPrefix } from "./authorizer.ts";
+import { SqlError } from "./sql-error.ts";
+
+export type Realm = "shared" | "alone" | "reading";
+
+/** The unit cannot run beside others; nothing of the outer transaction it ran in may be kept. */
+export class NeedsSolo extends Error {
+  override readonly name = "NeedsSolo";
+}
+
+const unitSavepoint = `"${ownSavepointPrefix}unit"`;
+const statementSavepoint = `"${ownSavepointPrefix}statement"`;
+
+/** What the transaction needs of the connection's owner. */
+export type TransactionPorts = {
+  readonly authorizer: Authorizer;
+  /** Writes the position row, inside the transaction about to be committed. */
+  stampPosition(): void;
+  /** The schema may have gone back to what it was. */
+  onRollback(): void;
+};
+
+/** How a statement behaves when it fails. */
+export type WriteTraits = {
+  /** It can fail after its work is done (rows of RETURNING), and must be undone then. */
+  readonly undoable: boolean;
+  /** It may keep part of its work when a constraint fails: `OR FAIL`, RAISE(FAIL). */
+  readonly keepsPart: boolean;
+};
+
+export type Changed<T> = { readonly changed: boolean; readonly answer: T };
+
+export class ClientTransaction {
+  readonly #db: DatabaseSync;
+  readonly #ports: TransactionPorts;
+  readonly #control: Map<string, StatementSync> = new Map();
+  #realm: Realm = "reading";
+  /** How the open transaction was begun. A transaction begun by SAVEPOINT ends with that savepoint. */
+  #opened: "no" | "begin" | "savepoint" = "no";
+  /** Names of the client's open savepoints, outermost first, in lower case. */
+  #savepoints: string[] = [];
+  /** The client promised not to write. */
+  #readonly = false;
+  /** Something was changed in the open transaction. */
+  #dirty = false;
+  /** Something was committed since `enter`; in the shared realm: will be, with the outer transaction. */
+  #wrote = false;
+
+  constructor(db: DatabaseSync, ports: TransactionPorts) {
+    this.#db = db;
+    this.#ports = ports;
+  }
+
+  /** A unit begins. The realm may change only while no transaction is open. */
+  enter(realm: Realm): void {
+    assert(this.#opened === "no" || realm === this.#realm, "realm changed inside a transaction");
+    this.#realm = realm;
+    this.#wrote = false;
+  }
+
+  get isOpen(): boolean {
+    return this.#opened !== "no";
+  }
+
+  get isReadonly(): boolean {
+    return this.#readonly;
+  }
+
+  get realm(): Realm {
+    return this.#realm;
+  }
+
+  get wrote(): boolean {
+    return this.#wrote;
+  }
+
+  begin(readonly: boolean): void {
+    if (this.isOpen) {
+      throw new SqlError("SQLITE_ERROR", "cannot start a transaction within a transaction");
+    }
+    this.#open("begin");
+    this.#readonly = readonly;
+  }
+
+  commit(): void {
+    if (!this.isOpen)
+      throw new SqlError("SQLITE_ERROR", "cannot commit - no transaction is active");
+    if (this.#realm === "shared") this.#run(`RELEASE ${unitSavepoint}`);
+    // A COMMIT that fails (a deferred foreign key) leaves the transaction open, as SQLite does.
+    if (this.#realm === "alone") this.#commitAlone();
+    this.#wrote ||= this.#dirty;
+    this.#forget();
+  }
+
+  rollback(): void {
+    if (!this.isOpen) {
+      throw new SqlError("SQLITE_ERROR", "cannot rollback - no transaction is active");
+    }
+    if (this.#realm === "shared") {
+      this.#run(`ROLLBACK TO ${unitSavepoint}`);
+      this.#run(`RELEASE ${unitSavepoint}`);
+    }
+    if (this.#realm === "alone") this.#run("ROLLBACK");
+    this.#forget();
+    this.#ports.onRollback();
+  }
+
+  savepoint(name: string): void {
+    if (!this.isOpen) this.#open("savepoint");
+    if (this.#realm !== "reading") this.#db.exec(`SAVEPOINT ${quoted(name)}`);
+    this.#savepoints.push(name.toLowerCase());
+  }
+
+  release(name: string): void {
+    const at = this.#indexOf(name);
+    if (at === 0 && this.#opened === "savepoint") {
+      this.commit();
+      return;
+    }
+    if (this.#realm !== "reading") this.#db.exec(`RELEASE ${quoted(name)}`);
+    this.#savepoints.length = at;
+  }
+
+  rollbackTo(name: string): void {
+    const at = this.#indexOf(name);
+    if (this.#realm !== "reading") this.#db.exec(`ROLLBACK TO ${quoted(name)}`);
+    this.#savepoints.length = at + 1;
+    this.#ports.onRollback();
+  }
+
+  /**
+   * Runs one statement that may write. `change` returns whether it changed something, and its answer. In autocommit,
+   * alone, it gets a transaction of its own.
+   */
+  write<T>(change: () => Changed<T>, traits: WriteTraits): T {
+    if (this.#realm === "reading") return change().answer;
+    if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits);
+    if (traits.undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
+    try {
+      const { changed, answer } = change();
+      if (traits.undoable) this.#run(`RELEASE ${statementSavepoint}`);
+      if (changed) this.#noteChange();
+      return answer;
+    } catch (error) {
+      this.afterFailure();
+      const keeps = keepsPart(error, traits);
+      if (traits.undoable && this.#db.isTransaction) {
+        if (!keeps) this.#run(`ROLLBACK TO ${statementSavepoint}`);
+        this.#run(`RELEASE ${statementSavepoint}`);
+      }
+      if (keeps && this.#db.isTransaction) this.#noteChange();
+      throw error;
+    }
+  }
+
+  /** A statement failed: SQLite may have rolled back everything. Throws NeedsSolo when others are concerned. */
+  afterFailure(): void {
+    if (this.#realm === "reading" || this.#db.isTransaction) return;
+    if (this.#realm === "shared") throw new NeedsSolo("the outer transaction was rolled back");
+    if (this.isOpen) {
+      this.#forget();
+      this.#ports.onRollback();
+    }
+  }
+
+  /** Undoes whatever is open; the client went away or its unit starts over. */
+  abandon(): void {
+    if (this.#realm === "alone" && this.#db.isTransaction) this.#run("ROLLBACK");
+    this.#forget();
+    this.#wrote = false;
+    this.#ports.onRollback();
+  }
+
+  /** Something was committed outside of `write`: VACUUM. */
+  noteCommitted(): void {
+    this.#wrote = true;
+  }
+
+  #open(how: "begin" | "savepoint"): void {
+    if (this.#realm === "shared") this.#run(`SAVEPOINT ${unitSavepoint}`);
+    if (this.#realm === "alone") this.#run("BEGIN IMMEDIATE");
+    this.#opened = how;
+  }
+
+  #commitAlone(): void {
+    if (!this.#dirty) {
+      this.#run("ROLLBACK");
+      return;
+    }
+    this.#ports.stampPosition();
+    this.#run("COMMIT");
+  }
+
+  #writeAlone<T>(change: () => Changed<T>, traits: WriteTraits): T {
+    this.#run("BEGIN IMMEDIATE");
+    try {
+      const { changed, answer } = change();
+      if (changed) this.#commitStamped();
+      else this.#run("ROLLBACK");
+      return answer;
+    } catch (error) {
+      if (this.#db.isTransaction) {
+        if (keepsPart(error, traits)) this.#commitStamped();
+        else this.#run("ROLLBACK");
+      }
+      this.#ports.onRollback();
+      throw error;
+    }
+  }
+
+  #commitStamped(): void {
+    this.#ports.stampPosition();
+    this.#run("COMMIT");
+    this.#wrote = true;
+  }
+
+  #noteChange(): void {
+    if (this.isOpen) this.#dirty = true;
+    else this.#wrote = true;
+  }
+
+  #forget(): void {
+    this.#opened = "no";
+    this.#savepoints = [];
+    this.#readonly = false;
+    this.#dirty = false;
+  }
+
+  #indexOf(name: string): number {
+    const at = this.#savepoints.lastIndexOf(name.toLowerCase());
+    if (at < 0) throw new SqlError("SQLITE_ERROR", `no such savepoint: ${name}`);
+    return at;
+  }
+
+  /** Statements of ours about transactions: a handful of texts, none depends on the schema. */
+  #run(sql: string): void {
+    let statement = this.#control.get(sql);
+    if (statement === undefined) {
+      statement = this.#ports.authorizer.asOurselves(() => this.#db.prepare(sql));
+      this.#control.set(sql, statement);
+    }
+    const prepared = statement;
+    this.#ports.authorizer.asOurselves(() => prepared.run());
+  }
+}
+
+/** A statement that stops halfway by FAIL keeps what it has done; an answer that became too large never does. */
+function keepsPart(error: unknown, traits: WriteTraits): boolean {
+  return traits.keepsPart && !(error instanceof SqlError);
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

@@ -1,0 +1,398 @@
+/**
+ * Runs requests on one connection with Hrana's meaning: one statement per `execute`, batches with conditions, scripts,
+ * descriptions. Errors are answers; whatever else is thrown is our own fault, or NeedsSolo.
+ *
+ * Meaning that is easy to get wrong [hrana.md §6]:
+ *   - a batch goes on after a failing step, a script stops
+ *   - `affected_row_count` is 0 for everything but INSERT, UPDATE, DELETE, REPLACE
+ *   - without wanted rows a statement still runs to its end
+ *
+ * Not here: which units share a transaction (group-commit.ts).
+ */
+
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
+import { assert } from "../../base/assert.ts";
+import { limits } from "../../limits.ts";
+import {
+  type AnswerPieces,
+  batchAnswer,
+  errorAnswer,
+  executeAnswer,
+  plainAnswer,
+  rowJson,
+  type StatementAnswer,
+} from "./answer-text.ts";
+import { bindArguments } from "./arguments.ts";
+import { Authorizer } from "./authorizer.ts";
+import { leavesOpen, type Shape, shapeOf } from "./classify.ts";
+import { type Changed, ClientTransaction, NeedsSolo, type Realm } from "./client-transaction.ts";
+import { settings } from "./pragmas.ts";
+import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
+import { SqlError } from "./sql-error.ts";
+import { type Compiled, refusedOr, StatementCache } from "./statement-cache.ts";
+
+export type ExecutorPorts = {
+  /** Called before each statement is compiled and run: the deadline counts from here. */
+  onStatement(): void;
+  /** Writes the position row inside the open transaction. Never called by a reader. */
+  stampPosition(): void;
+};
+
+/** What a unit left behind, before it is known whether its changes stay. */
+export type UnitRun = {
+  readonly answers: AnswerPieces[];
+  /** Characters in the answers' rows. */
+  readonly size: number;
+  readonly refusedWrite: boolean;
+  /** The unit changed `PRAGMA foreign_keys` to this. */
+  readonly foreignKeys: boolean | undefined;
+};
+
+const nothing: StatementAnswer = { cols: "[]", rows: "[]", affected: 0, rowid: undefined };
+
+export class Executor {
+  readonly authorizer = new Authorizer();
+  readonly transaction: ClientTransaction;
+  readonly #db: DatabaseSync;
+  readonly #ports: ExecutorPorts;
+  readonly #cache: StatementCache;
+  /** `run` of any statement that changes nothing gives the counters of the last one that did. */
+  readonly #counters: StatementSync;
+  readonly #schemaVersion: StatementSync;
+  readonly #foreignKeysSetting: StatementSync;
+  /** `PRAGMA foreign_keys` of the connection now. */
+  #foreignKeys = false;
+  /** The schema was changed by a transaction that may still be rolled back. */
+  #schemaTouched = false;
+  #knownSchemaVersion: unknown;
+  // Of the unit that runs now:
+  #size = 0;
+  #refusedWrite = false;
+
+  /** Takes over the connection: from now on its authorizer watches everything that is compiled. */
+  constructor(db: DatabaseSync, ports: ExecutorPorts) {
+    this.#db = db;
+    this.#ports = ports;
+    this.#cache = new StatementCache(db, this.authorizer);
+    this.#counters = db.prepare("SELECT 1");
+    this.#schemaVersion = db.prepare("PRAGMA schema_version");
+    this.#foreignKeysSetting = db.prepare("PRAGMA foreign_keys");
+    this.transaction = new ClientTransaction(db, {
+      authorizer: this.authorizer,
+      stampPosition: ports.stampPosition,
+      onRollback: () => this.#onRollback(),
+    });
+    db.setAuthorizer(this.authorizer.decide);
+  }
+
+  /** Runs a unit. Throws NeedsSolo when it cannot be run in the shared realm. */
+  run(unit: Unit, realm: Realm): UnitRun {
+    this.transaction.enter(realm);
+    this.#size = 0;
+    this.#refusedWrite = false;
+    const answers = unit.requests.map((request) => this.#answer(request));
+    const foreignKeys = this.authorizer.changedSettings ? this.#readForeignKeys() : undefined;
+    if (this.authorizer.changedSettings && !this.transaction.isOpen) this.#resetSettings();
+    return { answers, size: this.#size, refusedWrite: this.#refusedWrite, foreignKeys };
+  }
+
+  /** Whether the unit is better not tried beside others. A guess that saves work; NeedsSolo is the last word. */
+  wantsSolo(unit: Unit): boolean {
+    try {
+      const shapes = unit.requests.flatMap((request) => this.#shapes(request));
+      return leavesOpen(shapes) || shapes.some(isSoloKind);
+    } catch (error) {
+      if (error instanceof SqlError) return true;
+      throw error;
+    }
+  }
+
+  /** Sets what the next units expect. Only outside of transactions: SQLite ignores it inside. */
+  setForeignKeys(on: boolean): void {
+    if (on === this.#foreignKeys) return;
+    assert(!this.#db.isTransaction, "foreign_keys is set outside of transactions");
+    this.authorizer.asOurselves(() => this.#db.exec(`PRAGMA foreign_keys = ${on ? "on" : "off"}`));
+    this.#foreignKeys = on;
+  }
+
+  /** For readers, whose schema changes without them: to be called when a read view was opened. */
+  noticeSchema(): void {
+    const version = this.authorizer.asOurselves(() => this.#schemaVersion.get());
+    const known = String(version);
+    if (known !== this.#knownSchemaVersion) this.#cache.forgetCompiled();
+    this.#knownSchemaVersion = known;
+  }
+
+  /** Undoes what is open and forgets what the client set. */
+  abandon(): void {
+    this.transaction.abandon();
+    if (this.authorizer.changedSettings) this.#resetSettings();
+  }
+
+  #answer(request: SqlRequest): AnswerPieces {
+    try {
+      switch (request.type) {
+        case "execute":
+          return executeAnswer(this.#execute(request.stmt));
+        case "batch":
+          return batchAnswer(this.#batch(request.steps));
+        case "sequence":
+          this.#sequence(request.sql);
+          return plainAnswer('{"type":"sequence"}');
+        case "describe":
+          return plainAnswer(this.#describe(request.sql));
+        case "get_autocommit":
+          return plainAnswer(
+            `{"type":"get_autocommit","is_autocommit":${!this.transaction.isOpen}}`,
+          );
+      }
+    } catch (error) {
+      if (error instanceof SqlError) return errorAnswer(error);
+      throw error;
+    }
+  }
+
+  #batch(steps: readonly BatchStep[]): (StatementAnswer | SqlError | undefined)[] {
+    const results: (StatementAnswer | SqlError | undefined)[] = [];
+    for (const { stmt, condition } of steps) {
+      if (condition !== undefined && !this.#isMet(condition, results)) {
+        results.push(undefined);
+        continue;
+      }
+      try {
+        results.push(this.#execute(stmt));
+      } catch (error) {
+        if (!(error instanceof SqlError)) throw error;
+        results.push(error);
+      }
+    }
+    return results;
+  }
+
+  /** A step that was skipped is not ok, so `error` holds for it [hrana.md §11]. */
+  #isMet(condition: Condition, results: readonly unknown[]): boolean {
+    switch (condition.type) {
+      case "ok":
+        return isOk(results[condition.step]);
+      case "error":
+        return !isOk(results[condition.step]);
+      case "not":
+        return !this.#isMet(condition.cond, results);
+      case "and":
+        return condition.conds.every((each) => this.#isMet(each, results));
+      case "or":
+        return condition.conds.some((each) => this.#isMet(each, results));
+      case "is_autocommit":
+        return !this.transaction.isOpen;
+    }
+  }
+
+  #sequence(sql: string): void {
+    for (const statement of this.#cache.statements(sql)) {
+      this.#ports.onStatement();
+      const stmt = { sql: statement.statement.text, args: [], namedArgs: [], wantRows: false };
+      this.#guarded(() => this.#perform(this.#cache.compile(statement), stmt, true));
+    }
+  }
+
+  #describe(sql: string): string {
+    this.#ports.onStatement();
+    this.authorizer.describing = true;
+    try {
+      const { statement, plan, cols } = this.#cache.compiled(sql);
+      const shape = shapeOf({ ...statement, explain: false });
+      const params = plan.parameters.map(({ name }) => ({ name: name ?? null }));
+      const isReadonly = !shape.writes && !shape.immediate;
+      return (
+        `{"type":"describe","result":{"params":${JSON.stringify(params)},"cols":${cols},` +
+        `"is_explain":${statement.explain},"is_readonly":${isReadonly}}}`
+      );
+    } finally {
+      this.authorizer.describing = false;
+    }
+  }
+
+  #execute(stmt: Stmt): StatementAnswer {
+    this.#ports.onStatement();
+    const compiled = this.#cache.compiled(stmt.sql);
+    return this.#guarded(() => this.#perform(compiled, stmt, compiled.statement.explain));
+  }
+
+  /** Turns what SQLite throws into an answer, after looking at what is left of the transaction. */
+  #guarded<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof NeedsSolo) throw error;
+      const sqlError = refusedOr(error, this.authorizer);
+      this.transaction.afterFailure();
+      const { realm, isReadonly } = this.transaction;
+      if (sqlError.code === "SQLITE_READONLY" && realm === "reading" && !isReadonly) {
+        this.#refusedWrite = true;
+      }
+      throw sqlError;
+    }
+  }
+
+  #perform(compiled: Compiled, stmt: Stmt, lenient: boolean): StatementAnswer {
+    const { shape } = compiled;
+    const { transaction } = this;
+    const values = bindArguments(compiled.plan, stmt, lenient);
+    if (shape.writes && (transaction.realm === "reading" || transaction.isReadonly)) {
+      throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
+    }
+    switch (shape.kind) {
+      case "begin":
+        transaction.begin(shape.readonly);
+        return nothing;
+      case "commit":
+        transaction.commit();
+        return nothing;
+      case "rollback":
+        transaction.rollback();
+        return nothing;
+      case "savepoint":
+        transaction.savepoint(shape.name ?? "");
+        return nothing;
+      case "release":
+        transaction.release(shape.name ?? "");
+        return nothing;
+      case "rollback-to":
+        transaction.rollbackTo(shape.name ?? "");
+        return nothing;
+      case "select":
+        return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
+      case "change":
+        return this.#change(compiled, stmt, values);
+      case "setting":
+        if (transaction.realm === "shared") throw new NeedsSolo("a setting of the connection");
+        return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
+      case "vacuum":
+        return this.#vacuum(compiled);
+      case "schema":
+      case "upkeep":
+        return this.#alter(compiled, stmt, values);
+    }
+  }
+
+  #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
+    const { isIndirect, hasColumns, shape, statement } = compiled;
+    const traits = {
+      undoable: hasColumns,
+      keepsPart: isIndirect || statement.head.includes("FAIL"),
+    };
+    return this.transaction.write(() => {
+      const rows = hasColumns ? this.#rows(compiled, stmt, values) : "[]";
+      const { changes, lastInsertRowid } = hasColumns
+        ? this.#counters.run()
+        : compiled.call.run(...values);
+      const answer = {
+        cols: compiled.cols,
+        rows,
+        affected: changes,
+        rowid: shape.inserts ? lastInsertRowid : undefined,
+      };
+      return { changed: isIndirect || Number(changes) > 0, answer };
+    }, traits);
+  }
+
+  /** CREATE, DROP, ALTER, ANALYZE, REINDEX and PRAGMAs that change the database. */
+  #alter(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
+    const isSchema = compiled.shape.kind === "schema";
+    return this.transaction.write(
+      (): Changed<StatementAnswer> => {
+        const before = isSchema ? this.#readSchemaVersion() : undefined;
+        const rows = this.#rows(compiled, stmt, values);
+        const changed = !isSchema || this.#readSchemaVersion() !== before;
+        if (changed) {
+          this.#schemaTouched = true;
+          this.#cache.forgetCompiled();
+        }
+        return { changed, answer: { ...nothing, cols: compiled.cols, rows } };
+      },
+      { undoable: false, keepsPart: false },
+    );
+  }
+
+  #vacuum(compiled: Compiled): StatementAnswer {
+    const { transaction, authorizer } = this;
+    if (transaction.realm === "shared") throw new NeedsSolo("VACUUM runs outside of transactions");
+    authorizer.vacuuming = true;
+    try {
+      compiled.call.run();
+    } finally {
+      authorizer.vacuuming = false;
+    }
+    this.#cache.forgetCompiled();
+    const changed = { changed: true, answer: nothing };
+    return transaction.write(() => changed, { undoable: false, keepsPart: false });
+  }
+
+  /** Runs to the end and gives the rows as a JSON array, empty when they are not wanted. */
+  #rows(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): string {
+    if (!compiled.hasColumns) {
+      compiled.call.run(...values);
+      return "[]";
+    }
+    let text = "";
+    for (const row of compiled.call.iterate(...values)) {
+      if (!stmt.wantRows) continue;
+      const json = rowJson(row as unknown as SQLOutputValue[]);
+      this.#size += json.length;
+      if (this.#size > limits.responseBytesMax) throw tooLarge();
+      text += text === "" ? json : `,${json}`;
+    }
+    return `[${text}]`;
+  }
+
+  #shapes(request: SqlRequest): Shape[] {
+    const of = (sql: string) => this.#cache.statements(sql).map(({ shape }) => shape);
+    switch (request.type) {
+      case "execute":
+        return of(request.stmt.sql);
+      case "batch":
+        return request.steps.flatMap(({ stmt }) => of(stmt.sql));
+      case "sequence":
+        return of(request.sql);
+      default:
+        return [];
+    }
+  }
+
+  #onRollback(): void {
+    if (this.#schemaTouched) this.#cache.forgetCompiled();
+    if (!this.#db.isTransaction) this.#schemaTouched = false;
+  }
+
+  #readSchemaVersion(): string {
+    return this.authorizer.asOurselves(() => String(this.#schemaVersion.get()));
+  }
+
+  #readForeignKeys(): boolean {
+    const row = this.authorizer.asOurselves(() => this.#foreignKeysSetting.get());
+    return String(row) === "1";
+  }
+
+  #resetSettings(): void {
+    this.authorizer.changedSettings = false;
+    this.authorizer.asOurselves(() => {
+      for (const [name, value] of settings) this.#db.exec(`PRAGMA ${name} = ${value}`);
+    });
+    this.#foreignKeys = false;
+  }
+}
+
+function isSoloKind({ kind }: Shape): boolean {
+  return kind === "setting" || kind === "vacuum";
+}
+
+function isOk(result: unknown): boolean {
+  return result !== undefined && !(result instanceof SqlError);
+}
+
+function tooLarge(): SqlError {
+  return new SqlError(
+    "RESPONSE_TOO_LARGE",
+    `the answer has more than ${limits.responseBytesMax} bytes; ask for fewer rows or columns`,
+  );
+}

@@ -1,0 +1,206 @@
+/**
+ * Runs many units as few transactions: consecutive units share one outer transaction, in which each client's
+ * transaction is a savepoint. What cannot be shared runs alone, in real transactions.
+ *
+ * Nothing is answered before the whole run is done. So whenever sharing goes wrong (a statement destroyed the outer
+ * transaction, or its COMMIT failed) everything of that outer transaction is rolled back and run again, the culprit
+ * alone this time; no client can tell.
+ *
+ * The last outer transaction of a run may stay open: a client's interactive transaction. Then nothing after it is
+ * started, and the next run either continues it with one unit or rolls it back.
+ *
+ * Invariant: every real COMMIT has written the run's position into the same transaction; a run in which nothing
+ * changed commits nothing.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { assert } from "../../base/assert.ts";
+import type { EntryId } from "../../vocabulary.ts";
+import { positionTable } from "./authorizer.ts";
+import { NeedsSolo } from "./client-transaction.ts";
+import { Executor, type UnitRun } from "./executor.ts";
+import type { Unit, UnitOutcome } from "./request.ts";
+import { sqlErrorFrom } from "./sql-error.ts";
+
+/**
+ * Characters of answers after which no further unit is started: they are held in memory, here and in the parent,
+ * until all are done.
+ */
+const answersSizeMax = 32 * 1024 * 1024;
+
+export type RunSession = "none" | "continue" | "rollback";
+
+export type GroupRun = {
+  /** One for each unit that was started; units beyond were not. */
+  readonly outcomes: UnitOutcome[];
+  /** A client's transaction is open. */
+  readonly open: boolean;
+  /** Something was committed. */
+  readonly committed: boolean;
+};
+
+type Settled = { readonly run: UnitRun; readonly wrote: boolean; readonly inTransaction: boolean };
+
+export class GroupCommit {
+  readonly #db: DatabaseSync;
+  readonly #executor: Executor;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  readonly #rollback: StatementSync;
+  readonly #stamp: StatementSync;
+  readonly #onUnit: (unit: number) => void;
+  // Of the run under way:
+  #position: EntryId | undefined;
+  #units: readonly Unit[] = [];
+  #settled: Settled[] = [];
+  /** Units that turned out not to run beside others. */
+  #solo = new Set<number>();
+  #size = 0;
+  /** Nothing more is started. */
+  #stopped = false;
+
+  /** `onStatement` is called before each statement, `onUnit` with the number of each unit that begins. */
+  constructor(db: DatabaseSync, watch: { onUnit(unit: number): void; onStatement(): void }) {
+    this.#db = db;
+    this.#onUnit = watch.onUnit;
+    this.#begin = db.prepare("BEGIN IMMEDIATE");
+    this.#commit = db.prepare("COMMIT");
+    this.#rollback = db.prepare("ROLLBACK");
+    this.#stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
+    this.#executor = new Executor(db, {
+      onStatement: watch.onStatement,
+      stampPosition: () => this.#stampPosition(),
+    });
+  }
+
+  run(units: readonly Unit[], position: EntryId, session: RunSession): GroupRun {
+    this.#position = position;
+    this.#units = units;
+    this.#settled = [];
+    this.#solo = new Set();
+    this.#size = 0;
+    this.#stopped = false;
+    if (session === "rollback") this.#executor.abandon();
+    assert(
+      this.#executor.transaction.isOpen === (session === "continue"),
+      `session ${session} does not fit the transaction`,
+    );
+    if (session === "continue") {
+      assert(units.length === 1, "a transaction is continued by one unit at a time");
+      this.#runAlone(0);
+    }
+    while (this.#settled.length < units.length && !this.#stopped) this.#runNext();
+    return this.#result();
+  }
+
+  #runNext(): void {
+    const from = this.#settled.length;
+    if (this.#isSolo(from)) {
+      this.#runAlone(from);
+      return;
+    }
+    const foreignKeys = this.#foreignKeysOf(from);
+    let to = from + 1;
+    while (
+      to < this.#units.length &&
+      !this.#isSolo(to) &&
+      this.#foreignKeysOf(to) === foreignKeys
+    ) {
+      to++;
+    }
+    this.#executor.setForeignKeys(foreignKeys);
+    this.#runShared(from, to);
+  }
+
+  #isSolo(unit: number): boolean {
+    return this.#solo.has(unit) || this.#executor.wantsSolo(this.#units[unit]!);
+  }
+
+  #foreignKeysOf(unit: number): boolean {
+    return this.#units[unit]!.foreignKeys ?? false;
+  }
+
+  #runAlone(unit: number): void {
+    this.#onUnit(unit);
+    const { transaction } = this.#executor;
+    if (!transaction.isOpen) this.#executor.setForeignKeys(this.#foreignKeysOf(unit));
+    const run = this.#executor.run(this.#units[unit]!, "alone");
+    this.#settle({ run, wrote: transaction.wrote, inTransaction: transaction.isOpen });
+    if (transaction.isOpen) this.#stopped = true;
+  }
+
+  /** Runs [from, to) in one transaction. On failure nothing is settled, and the culprits are marked. */
+  #runShared(from: number, to: number): void {
+    const { transaction } = this.#executor;
+    const settled: Settled[] = [];
+    let size = this.#size;
+    this.#begin.run();
+    for (let unit = from; unit < to && size < answersSizeMax; unit++) {
+      this.#onUnit(unit);
+      try {
+        const run = this.#executor.run(this.#units[unit]!, "shared");
+        if (transaction.isOpen) throw new NeedsSolo("the unit leaves its transaction open");
+        settled.push({ run, wrote: transaction.wrote, inTransaction: false });
+        size += run.size;
+      } catch (error) {
+        if (!(error instanceof NeedsSolo)) throw error;
+        this.#solo.add(unit);
+        this.#undo();
+        return;
+      }
+    }
+    if (!this.#finish(settled.some(({ wrote }) => wrote))) {
+      for (let unit = from; unit < to; unit++) this.#solo.add(unit);
+      this.#undo();
+      return;
+    }
+    settled.forEach((each) => {
+      this.#settle(each);
+    });
+  }
+
+  /** Ends the outer transaction. False when SQLite refuses to commit it (deferred foreign keys). */
+  #finish(wrote: boolean): boolean {
+    if (!wrote) {
+      this.#undo();
+      return true;
+    }
+    try {
+      this.#stampPosition();
+      this.#commit.run();
+      return true;
+    } catch (error) {
+      if (sqlErrorFrom(error) === undefined) throw error;
+      return false;
+    }
+  }
+
+  #undo(): void {
+    if (this.#db.isTransaction) this.#rollback.run();
+    this.#executor.abandon();
+  }
+
+  #settle(settled: Settled): void {
+    this.#settled.push(settled);
+    this.#size += settled.run.size;
+    if (this.#size >= answersSizeMax) this.#stopped = true;
+  }
+
+  #stampPosition(): void {
+    const { term, lsn } = this.#position!;
+    this.#executor.authorizer.asOurselves(() => this.#stamp.run(BigInt(term), BigInt(lsn)));
+  }
+
+  #result(): GroupRun {
+    const index = `"${this.#position!.lsn}"`;
+    const outcomes = this.#settled.map(({ run, wrote, inTransaction }) => ({
+      results: run.answers.map((pieces) => pieces.join(wrote ? index : "null")),
+      inTransaction,
+      wrote,
+      refusedWrite: run.refusedWrite,
+      foreignKeys: run.foreignKeys,
+    }));
+    const open = this.#executor.transaction.isOpen;
+    return { outcomes, open, committed: this.#settled.some(({ wrote }) => wrote) };
+  }
+}

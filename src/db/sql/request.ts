@@ -1,0 +1,59 @@
+/**
+ * What a client asks of the database, as plain values: the program's model of Hrana requests. `Value` is Hrana's
+ * JSON value as it stands, so that nothing is converted twice on its way to the process that runs it.
+ *
+ * Not here: reading these from JSON or protobuf and refusing malformed ones (api/), and what they mean (executor.ts).
+ */
+
+export type Value =
+  | { readonly type: "null" }
+  | { readonly type: "integer"; readonly value: string }
+  | { readonly type: "float"; readonly value: number }
+  | { readonly type: "text"; readonly value: string }
+  | { readonly type: "blob"; readonly base64: string };
+
+/** One statement with its arguments. Positional and named arguments exclude each other. */
+export type Stmt = {
+  readonly sql: string;
+  readonly args: readonly Value[];
+  readonly namedArgs: readonly { readonly name: string; readonly value: Value }[];
+  /** False: the statement runs to its end all the same, but its rows are dropped. */
+  readonly wantRows: boolean;
+};
+
+/** Whether a step of a batch runs. Steps are numbered from 0; a condition looks only at earlier ones. */
+export type Condition =
+  | { readonly type: "ok" | "error"; readonly step: number }
+  | { readonly type: "not"; readonly cond: Condition }
+  | { readonly type: "and" | "or"; readonly conds: readonly Condition[] }
+  | { readonly type: "is_autocommit" };
+
+export type BatchStep = { readonly stmt: Stmt; readonly condition: Condition | undefined };
+
+export type SqlRequest =
+  | { readonly type: "execute"; readonly stmt: Stmt }
+  | { readonly type: "batch"; readonly steps: readonly BatchStep[] }
+  | { readonly type: "sequence"; readonly sql: string }
+  | { readonly type: "describe"; readonly sql: string }
+  | { readonly type: "get_autocommit" };
+
+/** What one client sent in one go: runs in order, on one connection, with nothing of another client in between. */
+export type Unit = {
+  readonly requests: readonly SqlRequest[];
+  /** What this stream last set by `PRAGMA foreign_keys`; undefined is SQLite's default, off. */
+  readonly foreignKeys?: boolean | undefined;
+};
+
+/** What became of a unit. */
+export type UnitOutcome = {
+  /** For each request the JSON text of Hrana's StreamResult, so that the node's event loop never touches rows. */
+  readonly results: string[];
+  /** The unit left a transaction open. */
+  readonly inTransaction: boolean;
+  /** The unit committed a change: it may be answered only when the run's entry is committed. */
+  readonly wrote: boolean;
+  /** A reader refused to write (SQLITE_READONLY): the unit belongs to the leader. Nothing of it has happened. */
+  readonly refusedWrite?: boolean | undefined;
+  /** The unit changed `PRAGMA foreign_keys` to this: give it back as `Unit.foreignKeys` from now on. */
+  readonly foreignKeys?: boolean | undefined;
+};

@@ -1,0 +1,146 @@
+/**
+ * SQL texts that were seen lately, taken apart and compiled. Keyed by the whole text as the client sent it, so that a
+ * repeated request costs one look-up.
+ *
+ * Two generations instead of a list ordered by use: what is used moves to the young one, and when that is full the
+ * old one is dropped. Within a factor of two it keeps the same texts, and a hit costs nothing but the look-up.
+ *
+ * After a change of schema SQLite compiles a cached statement anew by itself, but what we noted about it (columns,
+ * triggers) would be stale: `forgetCompiled` makes the next use compile again.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { type BindingPlan, bindingPlan } from "./arguments.ts";
+import type { Authorizer } from "./authorizer.ts";
+import { type Shape, shapeOf } from "./classify.ts";
+import { SqlError, sqlErrorFrom } from "./sql-error.ts";
+import { parseScript, type Statement } from "./tokenizer.ts";
+
+/** Texts in one generation. ORMs use some hundred; each compiled statement is a few kilobytes. */
+const generationTextsMax = 512;
+/** Longer texts are rarely sent twice, and a thousand of them would be a gigabyte. */
+const cachedTextLengthMax = 16_384;
+
+/** A statement and what it is. */
+export type ShapedStatement = { readonly statement: Statement; readonly shape: Shape };
+
+/** A compiled statement with everything a call needs. */
+export type Compiled = ShapedStatement & {
+  readonly call: StatementSync;
+  readonly plan: BindingPlan;
+  /** JSON array of Hrana's Col. */
+  readonly cols: string;
+  readonly hasColumns: boolean;
+  /** Works through a trigger or view: SQLite's count of changes may be 0 although something changed. */
+  readonly isIndirect: boolean;
+};
+
+type Entry = {
+  readonly statements: readonly ShapedStatement[];
+  /** Compiled form of the only statement, and the schema it was compiled under. */
+  compiled: Compiled | undefined;
+  schema: number;
+};
+
+export class StatementCache {
+  readonly #db: DatabaseSync;
+  readonly #authorizer: Authorizer;
+  #young = new Map<string, Entry>();
+  #old = new Map<string, Entry>();
+  /** Counts changes of schema seen by this connection. */
+  #schema = 0;
+
+  constructor(db: DatabaseSync, authorizer: Authorizer) {
+    this.#db = db;
+    this.#authorizer = authorizer;
+  }
+
+  /** The statements of a text, not compiled. Throws SqlError on text that SQLite would not see the end of. */
+  statements(sql: string): readonly ShapedStatement[] {
+    return this.#entry(sql).statements;
+  }
+
+  /** The only statement of a text. Throws SqlError when there is none, more than one, or an invalid one. */
+  compiled(sql: string): Compiled {
+    const entry = this.#entry(sql);
+    if (entry.compiled !== undefined && entry.schema === this.#schema) return entry.compiled;
+    const compiled = this.compile(onlyStatement(entry.statements));
+    if (compiled.shape.cacheable) {
+      entry.compiled = compiled;
+      entry.schema = this.#schema;
+    }
+    return compiled;
+  }
+
+  /** Compiles without looking into the cache or leaving anything in it. */
+  compile({ statement, shape }: ShapedStatement): Compiled {
+    const authorizer = this.#authorizer;
+    authorizer.reason = undefined;
+    authorizer.isIndirect = false;
+    try {
+      const call = this.#db.prepare(shape.readonly ? "BEGIN DEFERRED" : statement.text);
+      const columns = call.columns();
+      return {
+        statement,
+        shape,
+        call,
+        plan: bindingPlan(statement.parameters),
+        cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
+        hasColumns: columns.length > 0,
+        isIndirect: authorizer.isIndirect,
+      };
+    } catch (error) {
+      throw refusedOr(error, authorizer);
+    }
+  }
+
+  /** The schema is, or may be, another one than before. */
+  forgetCompiled(): void {
+    this.#schema++;
+  }
+
+  #entry(sql: string): Entry {
+    const young = this.#young.get(sql);
+    if (young !== undefined) return young;
+    const entry = this.#old.get(sql) ?? parsedEntry(sql);
+    if (sql.length > cachedTextLengthMax) return entry;
+    this.#young.set(sql, entry);
+    if (this.#young.size > generationTextsMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    return entry;
+  }
+}
+
+/** What was thrown while a statement was compiled or run, as the client is told. Rethrows what is our own fault. */
+export function refusedOr(error: unknown, authorizer: Authorizer): SqlError {
+  const { reason } = authorizer;
+  authorizer.reason = undefined;
+  const sqlError = sqlErrorFrom(error);
+  if (sqlError === undefined) throw error;
+  return reason === undefined ? sqlError : new SqlError("BLOCKED", reason);
+}
+
+function parsedEntry(sql: string): Entry {
+  if (sql.includes("\0")) {
+    throw new SqlError(
+      "SQL_PARSE_ERROR",
+      "SQL text holds a NUL character, where SQLite stops reading",
+    );
+  }
+  const statements = parseScript(sql).map((statement) => ({
+    statement,
+    shape: shapeOf(statement),
+  }));
+  return { statements, compiled: undefined, schema: -1 };
+}
+
+function onlyStatement(statements: readonly ShapedStatement[]): ShapedStatement {
+  const [first, second] = statements;
+  if (first === undefined) throw new SqlError("SQL_NO_STATEMENT", "SQL string holds no statement");
+  if (second !== undefined) {
+    throw new SqlError("SQL_MANY_STATEMENTS", "SQL string contains more than one statement");
+  }
+  return first;
+}
