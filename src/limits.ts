@@ -46,8 +46,9 @@ export const limits = {
   httpHeadersMs: 10_000,
   /** From a request's first byte to its last. */
   httpRequestMs: 30_000,
-  /** A client that takes none of its answer for this long is cut off. */
-  httpStalledMs: 30_000,
+  /** A client that takes none of its answer for this long is cut off, at the latest after twice as long: Node looks
+   *  once in this time whether the kernel could send anything. */
+  httpStalledMs: 15_000,
   /** An idle connection is kept this long: longer than the usual load balancer keeps it, so that the balancer and
    *  not we end it, and no request is sent into a closing connection. */
   httpKeepAliveMs: 72_000,

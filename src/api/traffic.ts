@@ -72,7 +72,7 @@ export class Traffic {
     });
     this.#app.addHook("onSend", async (_request, reply, payload) => {
       if (this.#draining) reply.header("connection", "close");
-      // Node counts it from the last progress, and destroys the connection. It ends with the answer.
+      // Without progress Node destroys the connection. The timeout ends with the answer.
       reply.raw.setTimeout(limits.httpStalledMs);
       return payload;
     });

@@ -12,7 +12,7 @@
  * An ended stream is remembered for a while, so that whoever comes too late learns why.
  */
 
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
@@ -64,7 +64,7 @@ export class Streams {
 
   /** A new stream, busy. One that ends with its request needs no place here. */
   open(): Stream {
-    return new Stream(randomBytes(16).toString("hex"), this.#budget);
+    return new Stream(randomUUID().replaceAll("-", ""), this.#budget);
   }
 
   /** The stream of a baton, busy from now on. Throws ClientError BATON_INVALID when the baton is not good here. */
