@@ -64,10 +64,15 @@ function widthOf(text: string): number {
   return width;
 }
 
+/** The ranges of Unicode's East Asian Width that matter, and pictures. */
+const wide = new RegExp(
+  "[\\u1100-\\u115f\\u2e80-\\ua4cf\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe30-\\ufe6f" +
+    "\\uff00-\\uff60\\uffe0-\\uffe6]|\\p{Emoji_Presentation}",
+  "u",
+);
+
 function isWide(c: string): boolean {
-  return /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
-    c,
-  );
+  return wide.test(c);
 }
 
 function isCombining(c: string): boolean {

@@ -6,7 +6,7 @@
  */
 
 import { dirname, join } from "node:path/posix";
-import { type Finding, imports, matches, type SourceFile, type Tree } from "./source.ts";
+import { type Finding, imports, isTest, matches, type SourceFile, type Tree } from "./source.ts";
 
 /** The rooms of `src/`, by layer. Rooms of one layer are siblings and do not know each other. */
 const layers: readonly (readonly string[])[] = [
@@ -46,17 +46,18 @@ function checkFile(file: SourceFile): Finding[] {
   const add = (line: number, rule: string, text: string): void => {
     found.push({ path: file.path, line, rule, text });
   };
-  const isTest = file.path.endsWith(".test.ts");
+  const inTest = isTest(file.path);
   const own = roomOf(file.path);
   if (own.layer === -1)
     add(0, "layers", `no such room: ${own.room}/ (a new room needs a decision)`);
   for (const { line, from } of imports(file)) {
+    if (from.endsWith(".json")) continue;
     if (from.startsWith(".")) {
       const target = join(dirname(file.path), from);
-      if (isTest && target.startsWith("test/")) continue;
+      if (inTest && target.startsWith("test/")) continue;
       const wrong = whyNot(own, roomOf(target));
       if (wrong !== undefined) add(line, "layers", `${wrong}: ${from}`);
-    } else if (!isTest) {
+    } else if (!inTest) {
       if (from === "node:sqlite" && own.room !== "db") {
         add(line, "sqlite", "only db/ knows SQLite");
       }
@@ -65,7 +66,7 @@ function checkFile(file: SourceFile): Finding[] {
       }
     }
   }
-  if (isTest || touchesMachine.test(file.path)) return found;
+  if (inTest || touchesMachine.test(file.path)) return found;
   for (const { line, match } of matches(file, clockAndChance)) {
     const before = file.code[match.index! - 1];
     if (before === "." || before === "#") continue;

@@ -4,7 +4,7 @@
  *   docs/guarantees.md    lists every error code of src/base/errors.ts with cause and remedy, and no other code
  *   docs/invariants.md    a table `| I1 | statement | asserted in | tested in |`; every file it names exists, every
  *                         word it quotes behind a file (`src/raft/raft.ts` `commit`) stands in that file, and every
- *                         "invariants I7" in a comment has its row
+ *                         "invariants I7" in a comment has its row; `open` instead of a place is a debt
  *   docs/dependencies.md  a line of reason for every package that package.json names
  */
 
@@ -46,11 +46,12 @@ function checkInvariants(tree: Tree): Finding[] {
       [cells[2], "asserted in"],
       [cells[3], "tested in"],
     ] as const) {
+      if (/^open(?: \|)?$/.test((cell ?? "").trim())) continue;
       const quoted = [...(cell ?? "").matchAll(/`([^`]+)`/g)].map((m) => m[1]!);
       if (quoted.length === 0) add(`"${name}" names no file`);
       for (const problem of brokenReferences(tree, quoted)) add(problem);
     }
-    if (!/\.test\.ts`/.test(cells[3] ?? "")) add('"tested in" names no test');
+    if (!/\.test\.ts`|^open/.test(cells[3] ?? "")) add('"tested in" names no test');
   });
   for (const file of tree.sources) {
     if (!file.path.startsWith("src/")) continue;

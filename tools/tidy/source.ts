@@ -48,6 +48,11 @@ export function readTree(root: string): Tree {
   return { sources, read };
 }
 
+/** A test, or what only tests use: `fixtures/`, `test-database.ts`, `testbed.ts`, `toy-cluster.ts`. */
+export function isTest(path: string): boolean {
+  return /\.test\.ts$|\/fixtures\/|\/(?:test-|testbed|toy-)[^/]*$/.test(path);
+}
+
 export function sourceFile(path: string, text: string): SourceFile {
   return { path, text, code: blank(text) };
 }

@@ -29,7 +29,7 @@ export class Broken extends Failure {}
 /** What a JSON status looks like: undefined became null on the way. */
 export type StatusAnswer = { [K in keyof ClusterStatus]: ClusterStatus[K] };
 
-export type HttpAnswer = {
+type HttpAnswer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: unknown;
