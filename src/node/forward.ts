@@ -72,24 +72,24 @@ export class Forwarder {
   /** What the node says of itself. Throws ClientError NOT_READY when it does not answer in time. */
   status(address: string, timeoutMs: number): Promise<NodeStatus> {
     const sent: Sent = { method: "GET", path: internalPaths.status };
-    return this.#askOrNotReady(address, sent, timeoutMs) as Promise<NodeStatus>;
+    return this.#askOrNotReady<NodeStatus>(address, sent, timeoutMs);
   }
 
   /** Lets the node read its whole database. Throws ClientError NOT_READY when that cannot be had. */
   verify(address: string): Promise<NodeVerdict> {
     const sent: Sent = { method: "POST", path: internalPaths.verify, body: "{}" };
-    return this.#askOrNotReady(address, sent, limits.verifyMs) as Promise<NodeVerdict>;
+    return this.#askOrNotReady<NodeVerdict>(address, sent, limits.verifyMs);
   }
 
   /**
-   * Sends a request for JSON and gives the answer, null as undefined. Throws ClientError: what the other node
-   * refused, NOT_LEADER when no connection was made, UNKNOWN_OUTCOME when it broke off.
+   * Sends a request for JSON and gives the answer as it came. Throws ClientError: what the other node refused,
+   * NOT_LEADER when no connection was made, UNKNOWN_OUTCOME when it broke off.
    */
   async ask(address: string, sent: Sent, timeoutMs: number): Promise<unknown> {
     try {
       const received = await this.#send(address, sent, AbortSignal.timeout(timeoutMs));
       if (received.status !== 200) throw refusalOf(received, address);
-      return JSON.parse(received.text, (_key, field: unknown) => field ?? undefined);
+      return JSON.parse(received.text);
     } catch (error) {
       throw connectFailureOf(error, address) ?? unknownOutcome(error, address);
     }
@@ -133,9 +133,16 @@ export class Forwarder {
     return { status: statusCode, text: await body.text() };
   }
 
-  async #askOrNotReady(address: string, sent: Sent, timeoutMs: number): Promise<unknown> {
+  /** For answers of named fields. What is null there is undefined here, and the field stays. */
+  async #askOrNotReady<T extends object>(
+    address: string,
+    sent: Sent,
+    timeoutMs: number,
+  ): Promise<T> {
     try {
-      return await this.ask(address, sent, timeoutMs);
+      const answer = (await this.ask(address, sent, timeoutMs)) as object;
+      const fields = Object.entries(answer).map(([key, field]) => [key, field ?? undefined]);
+      return Object.fromEntries(fields) as T;
     } catch (cause) {
       throw new ClientError("NOT_READY", messageOf(cause), { cause });
     }
