@@ -129,13 +129,8 @@ function checkSqlite(probe) {
 function runChild(node, args) {
   const child = spawn(node, args, { stdio: "inherit", cwd: process.cwd() });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
-  for (const signal of signals) {
-    process.on(signal, () => {
-      // A terminal sends Ctrl-C to the whole process group, so the child has it already.
-      if (signal === "SIGINT" && process.stdin.isTTY) return;
-      child.kill(signal);
-    });
-  }
+  // A terminal sends Ctrl-C to all of us, so the child may get it twice; every script of ours can take that.
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`cannot run ${node}: ${error.message}`));
   child.on("exit", (code, signal) => {
     process.exitCode = signal === null ? (code ?? 1) : 128 + (constants.signals[signal] ?? 0);

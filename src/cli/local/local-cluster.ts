@@ -41,10 +41,11 @@ export class LocalNode {
     return this.child !== undefined;
   }
 
-  /** The end of its log. */
+  /** The end of its log, without stack traces. */
   lastLines(): string[] {
     const text = existsSync(this.logPath) ? readFileSync(this.logPath, "utf8") : "";
-    return text.trimEnd().split("\n").slice(-5);
+    const lines = text.trimEnd().split("\n");
+    return lines.filter((line) => !/^ {4}at /.test(line)).slice(-5);
   }
 }
 
