@@ -198,7 +198,8 @@ export function acceptUpgrade(socket: Duplex, head: Uint8Array, protocol: string
 
 /** Memory that is not zeroed first, for a frame that will be filled. */
 export function unzeroedBytes(length: number): Uint8Array {
-  return Buffer.allocUnsafeSlow(length);
+  // A plain array: a Buffer's `slice` is a view where everybody else's is a copy.
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }
 
 function upgradeRequest(address: string, protocol: string): string {

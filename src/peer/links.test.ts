@@ -1,9 +1,13 @@
 import { strict as assert } from "node:assert";
 import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
+import { ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { RealClock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import { nodeId } from "../vocabulary.ts";
+import { encodeFrame, frameTypes } from "./frames.ts";
+import { dialNode } from "./greeting.ts";
 import type { PeerLinksOptions } from "./links.ts";
 import { entryOf, eventually, join, pause, StallProxy, TestNode, testLimits } from "./testbed.ts";
 
@@ -122,6 +126,27 @@ test("a link that goes dead without an end is closed within the silence limit", 
   await eventually("lost", () => nodeA.story.includes("lost b") && nodeB.story.includes("lost a"));
   const tookMs = performance.now() - stalledMs;
   assert.ok(tookMs > testLimits.peerSilentMs / 2 && tookMs < 3 * testLimits.peerSilentMs);
+});
+
+test("a peer that speaks but does not read is hung up on", async (t) => {
+  const node = await startNode(t, "a");
+  const to = { node: a, lane: "control" as const };
+  const self = { id: b, instance: "ib", clusterId: undefined, secret: "sesame" };
+  const ground = { clock: new RealClock(), limits: testLimits };
+  const { signal } = new AbortController();
+  const greeting = await dialNode(self, { ...to, address: node.address }, ground, signal);
+  assert.ok(greeting.type === "opened");
+  const { wire } = greeting;
+  // The same number again and again: what the node sends is never received.
+  const pulse = encodeFrame(frameTypes.pulse, [new ByteWriter(8).u64(1).finish()]);
+  const stop = ground.clock.every(testLimits.peerPulseMs, () => wire.write(pulse));
+  t.after(stop);
+  const startedMs = performance.now();
+  await eventually("hung up", () => node.story.includes("lost b"));
+  assert.ok(performance.now() - startedMs > testLimits.peerSilentMs);
+  assert.ok(
+    node.lines.includes(`link from b is lost: has not read for ${testLimits.peerSilentMs} ms`),
+  );
 });
 
 test("an entry of 64 MiB does not hold up heartbeats", async (t) => {
