@@ -62,8 +62,6 @@ export class LogStore {
   /** Ends when all writing calls so far have ended: they run one after the other. */
   #turn: Promise<void> = Promise.resolve();
   #persisting = false;
-  /** Rises when entries are replaced or reset, so that a read under way knows that it must start again. */
-  #replacements = 0;
   /** Reads under way. Segments that were dropped meanwhile are closed when there are none. */
   #reads = 0;
   #retired: Segment[] = [];
@@ -188,9 +186,10 @@ export class LogStore {
 
   /**
    * Entries of [from, to) from memory or disk, without gaps, at least one and up to about `bytesMax`; fewer than
-   * asked for is normal. Empty when `from` is not, or no longer, in the log.
+   * asked for is normal. Empty when `from` is not, or no longer, in the log. Calls may overlap with anything; entries
+   * that are replaced or dropped meanwhile come as they were.
    *
-   * Throws CorruptionError when the disk does not give back what was written. Calls may overlap with anything.
+   * Throws CorruptionError when the disk does not give back what was written.
    */
   async read(from: Lsn, to: Lsn, bytesMax: number): Promise<readonly Entry[]> {
     return await this.#reading(async () => {
@@ -248,7 +247,6 @@ export class LogStore {
     await this.#inTurn(() =>
       this.#writing(async () => {
         await this.#writeBase({ snapshot: base, firstSegment: this.#nextNumber });
-        this.#replacements += 1;
         this.#index.reset(base);
         this.#cache.clear();
         await this.#discard(this.#segments.splice(0));
@@ -295,21 +293,15 @@ export class LogStore {
     }
   }
 
-  /** Repeats a read when the entries changed underneath it. */
+  /** Keeps the files of dropped segments open while someone reads. */
   async #reading<T>(work: () => Promise<T>): Promise<T> {
     this.#refuseIfOver();
     this.#reads += 1;
     try {
-      for (;;) {
-        const replacements = this.#replacements;
-        try {
-          const result = await work();
-          if (replacements === this.#replacements) return result;
-        } catch (error) {
-          if (error instanceof StorageError) this.#failed ??= error;
-          if (replacements === this.#replacements || this.#failed !== undefined) throw error;
-        }
-      }
+      return await work();
+    } catch (error) {
+      if (error instanceof StorageError) this.#failed ??= error;
+      throw error;
     } finally {
       this.#reads -= 1;
       if (this.#reads === 0) await this.#closeRetired();
@@ -359,7 +351,6 @@ export class LogStore {
     // Durable. From here on memory says so too, without a pause in between.
     if (segment !== current) this.#segments.push(segment);
     if (replaces) {
-      this.#replacements += 1;
       this.#index.truncate(firstLsn, previousChain);
       this.#cache.truncate(firstLsn);
     }
@@ -405,15 +396,12 @@ export class LogStore {
     return this.#segments.findLast((segment) => segment.start.firstLsn <= lsn);
   }
 
-  /** How many segments hold nothing from `lsn` on that counts, and leave a log that begins where a segment does. */
+  /** How many segments hold nothing from `lsn` on that counts; never all of them. */
   #droppableBefore(lsn: Lsn): number {
-    let lowest: number = this.last.lsn + 1;
-    for (let count = this.#segments.length - 1; count > 0; count--) {
-      const { firstLsn } = this.#segments[count]!.start;
-      const replacedLater = firstLsn > lowest;
-      lowest = Math.min(lowest, firstLsn);
-      if (!replacedLater && firstLsn <= lsn) return count;
-    }
-    return 0;
+    // Those behind it begin above `lsn`, so none of them replaces what this one begins with.
+    return Math.max(
+      0,
+      this.#segments.findLastIndex(({ start }) => start.firstLsn <= lsn),
+    );
   }
 }

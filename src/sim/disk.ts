@@ -286,7 +286,7 @@ function tear(inode: Inode, prng: Prng): void {
     const fresh = content.subarray(from, Math.min(from + sectorBytes, size));
     const fate = prng.integer(0, 5);
     if (fate === 0) bytes.set(fresh, Math.min(from, size));
-    const cut = prng.integer(0, fresh.byteLength + 1);
+    const cut = cutOf(fresh, durable.subarray(from, from + sectorBytes), prng);
     if (fate === 1) bytes.set(fresh.subarray(0, cut), Math.min(from, size));
     if (fate === 3) bytes.set(fresh.subarray(cut), Math.min(from + cut, size));
     if (fate === 2 && from >= durable.byteLength) {
@@ -297,6 +297,13 @@ function tear(inode: Inode, prng: Prng): void {
   inode.content = bytes;
   inode.durable = bytes.slice();
   dirty.clear();
+}
+
+/** Where a torn sector changes from one content to the other: half the time within what differs. */
+function cutOf(fresh: Uint8Array, old: Uint8Array, prng: Prng): number {
+  if (prng.chance(0.5)) return prng.integer(0, fresh.byteLength + 1);
+  const differs = (byte: number, i: number) => byte !== (old[i] ?? 0);
+  return prng.integer(fresh.findIndex(differs), fresh.findLastIndex(differs) + 1) + 1;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
