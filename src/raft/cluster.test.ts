@@ -21,9 +21,9 @@ import {
   nodeId,
   type Term,
 } from "../vocabulary.ts";
+import { type Packet, ToyCluster, type ToyNode } from "./fixtures/toy-cluster.ts";
 import { counts } from "./membership.ts";
 import type { Ready } from "./raft.ts";
-import { type Packet, ToyCluster, type ToyNode } from "./toy-cluster.ts";
 
 const seeds = Number(process.env["RAFT_SEEDS"] ?? 400);
 const firstSeed = Number(process.env["RAFT_START"] ?? 1);

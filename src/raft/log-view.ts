@@ -30,7 +30,7 @@ import { TermRuns } from "./term-runs.ts";
 
 /** Sizes of this many latest entries are remembered; also the most entries that may be uncommitted. */
 export const entriesSizedMax = 8192;
-/** What an entry costs on the wire beside its body: header, checksum, chain. Generous, so that messages stay bounded. */
+/** What an entry costs on the wire beside its body: header, checksum, chain. Generous. */
 const entryOverheadBytes = 64;
 
 export class LogView {

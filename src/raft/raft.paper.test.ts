@@ -7,15 +7,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { limits } from "../limits.ts";
 import { type EntryId, lsn, type NodeId, nodeId, term } from "../vocabulary.ts";
-import { append, appended, id, makeLog, Subject, vote } from "./subject.ts";
+import { append, appended, id, makeLog, Subject, vote } from "./fixtures/subject.ts";
 
-test("§5.1 if a server's current term is smaller than the other's, it updates its current term to the larger value", () => {
+test("§5.1 a server whose term is smaller than the other's updates it to the larger value", () => {
   const a = new Subject({ others: "bc", term: 2 });
   a.step("b", 5, append(id(0, 0), []));
   assert.equal(a.term, 5);
 });
 
-test("§5.1 if a candidate or leader discovers that its term is out of date, it immediately reverts to follower state", () => {
+test("§5.1 a candidate or leader whose term is out of date immediately reverts to follower", () => {
   const leader = new Subject({ others: "bc", term: 1 });
   leader.lead("b");
   leader.step("c", 9, appended(0));
@@ -53,7 +53,7 @@ test("§5.2 a server remains in follower state as long as it receives valid mess
   assert.equal(a.toldOf("prevote").length, 0);
 });
 
-test("§5.2 to begin an election, a follower increments its current term and votes for itself, and asks the others in parallel", () => {
+test("§5.2 a candidate increments its term, votes for itself, and asks the others in parallel", () => {
   const a = new Subject({ others: "bcde", term: 4 });
   a.stand("b", "c");
   assert.equal(a.term, 5);
@@ -86,7 +86,7 @@ test("§5.2 a candidate wins an election if it receives votes from a majority", 
   }
 });
 
-test("§5.2 each server will vote for at most one candidate in a given term, on a first-come-first-served basis", () => {
+test("§5.2 each server votes for at most one candidate in a term, first-come-first-served", () => {
   const a = new Subject({ others: "bc", term: 1 });
   a.step("b", 2, vote(id(0, 0)));
   a.step("c", 2, vote(id(0, 0)));
@@ -101,7 +101,7 @@ test("§5.2 a vote is remembered over a restart", () => {
   assert.equal(a.toldOf("vote-reply")[0]?.verdict, "refused");
 });
 
-test("§5.2 a candidate that hears from a leader of its own term returns to follower state; of a smaller term, it continues", () => {
+test("§5.2 a candidate yields to a leader of its own term, and not to one of a smaller term", () => {
   const same = new Subject({ others: "bc", term: 1 });
   same.stand("b");
   same.step("b", 2, append(id(0, 0), []));
@@ -128,7 +128,7 @@ test("§5.2 election timeouts are chosen randomly from a fixed interval", () => 
   assert.ok(seen.size > 20, "the same timeout again and again");
 });
 
-test("§5.3 the leader appends the command to its log, then issues AppendEntries in parallel to each of the others", () => {
+test("§5.3 the leader appends the command, then issues AppendEntries in parallel to the others", () => {
   const a = new Subject({ others: "bc", term: 1 });
   a.lead("b");
   a.step("b", 2, appended(1));
@@ -144,7 +144,7 @@ test("§5.3 the leader appends the command to its log, then issues AppendEntries
   }
 });
 
-test("§5.3 a log entry is committed once the leader that created the entry has replicated it on a majority of the servers", () => {
+test("§5.3 an entry is committed once its leader has replicated it on a majority of the servers", () => {
   const a = new Subject({ others: "bcde", term: 1 });
   a.lead("b", "c");
   a.step("b", 2, appended(1));
@@ -153,7 +153,7 @@ test("§5.3 a log entry is committed once the leader that created the entry has 
   assert.equal(a.raft.status().committedLsn, 1);
 });
 
-test("§5.3 the leader keeps track of the highest index it knows to be committed, and includes it in future AppendEntries", () => {
+test("§5.3 the leader includes the highest committed index in future AppendEntries", () => {
   const a = new Subject({ others: "bc", term: 1 });
   a.lead("b");
   a.forget();
@@ -161,7 +161,7 @@ test("§5.3 the leader keeps track of the highest index it knows to be committed
   assert.equal(a.toldOf("append", "b").at(-1)?.committedLsn, 1);
 });
 
-test("§5.3 if the follower does not find an entry in its log with the same index and term, then it refuses the new entries", () => {
+test("§5.3 a follower without an entry of the same index and term refuses the new entries", () => {
   for (const prev of [id(2, 1), id(2, 3), id(3, 2), id(9, 2)]) {
     const a = new Subject({ others: "bc", term: 3, log: [1, 2] });
     const entries = makeLog([1, 2, 3, 3, 3, 3, 3, 3, 3, 3]).slice(prev.lsn, prev.lsn + 1);
@@ -171,7 +171,7 @@ test("§5.3 if the follower does not find an entry in its log with the same inde
   }
 });
 
-test("§5.3 the leader handles inconsistencies by forcing the followers' logs to duplicate its own (Figure 7)", () => {
+test("§5.3 the leader forces the followers' logs to duplicate its own (Figure 7)", () => {
   const leaderTerms = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
   const followers = [
     [1, 1, 1, 4, 4, 5, 5, 6, 6],
@@ -207,7 +207,7 @@ test("§5.3 a leader never overwrites or deletes entries in its own log", () => 
   assert.equal(a.raft.status().last.lsn, 3);
 });
 
-test("§5.4.1 the voter denies its vote if its own log is more up-to-date than that of the candidate", () => {
+test("§5.4.1 the voter denies its vote if its own log is more up-to-date", () => {
   const cases: [last: EntryId, verdict: string][] = [
     [id(2, 2), "refused"],
     [id(3, 2), "granted"],
@@ -222,7 +222,7 @@ test("§5.4.1 the voter denies its vote if its own log is more up-to-date than t
   }
 });
 
-test("§5.4.2 only log entries from the leader's current term are committed by counting replicas (Figure 8)", () => {
+test("§5.4.2 only entries of the leader's current term are committed by counting (Figure 8)", () => {
   const a = new Subject({ others: "bcde", term: 3, log: [1, 2] });
   a.lead("b", "c");
   a.step("b", 4, appended(2));
@@ -234,7 +234,7 @@ test("§5.4.2 only log entries from the leader's current term are committed by c
   assert.equal(a.raft.status().committedLsn, 3, "and is committed with an entry of term 4");
 });
 
-test("§5.5 Raft RPCs are idempotent: an append that is already in the log is ignored, and acknowledged", () => {
+test("§5.5 Raft RPCs are idempotent: an append that is there is ignored, and acknowledged", () => {
   const log = makeLog([1, 1, 1]);
   const a = new Subject({ others: "bc", term: 1 });
   a.step("b", 1, append(id(0, 0), log), log);
@@ -254,7 +254,7 @@ test("§5.3 a follower commits only up to the last entry that is known to match"
   assert.equal(a.raft.status().committedLsn, 1);
 });
 
-test("§6 a server always uses the latest configuration in its log, regardless of whether the entry is committed", () => {
+test("§6 a server uses the latest configuration in its log, whether committed or not", () => {
   const a = new Subject({ others: "bc", term: 1 });
   a.lead("b");
   a.step("b", 2, appended(1));

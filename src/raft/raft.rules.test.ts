@@ -7,8 +7,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { limits } from "../limits.ts";
 import { lsn, nodeId, term } from "../vocabulary.ts";
-import { append, appended, id, makeLog, Subject, vote } from "./subject.ts";
-import { emptyBase } from "./toy-cluster.ts";
+import { append, appended, id, makeLog, Subject, vote } from "./fixtures/subject.ts";
+import { emptyBase } from "./fixtures/toy-cluster.ts";
 
 test("a vote is refused, and its term ignored, while a leader is heard; unless that leader ordered it", () => {
   const a = new Subject({ others: "bc", term: 1 });

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { runScenario } from "./scenario.ts";
+import { runScenario } from "./fixtures/scenario.ts";
 
 const directory = join(import.meta.dirname, "scenarios");
 
