@@ -48,9 +48,12 @@ export function readTree(root: string): Tree {
   return { sources, read };
 }
 
-/** A test, or what only tests use: `fixtures/`, `test-database.ts`, `testbed.ts`, `toy-cluster.ts`. */
+/**
+ * A test, or what only tests use: all of `test/`, and beside the sources `fixtures/`, `test-database.ts`,
+ * `testbed.ts`, `toy-cluster.ts`.
+ */
 export function isTest(path: string): boolean {
-  return /\.test\.ts$|\/fixtures\/|\/(?:test-|testbed|toy-)[^/]*$/.test(path);
+  return /^test\/|\.test\.ts$|\/fixtures\/|\/(?:test-|testbed|toy-)[^/]*$/.test(path);
 }
 
 export function sourceFile(path: string, text: string): SourceFile {
