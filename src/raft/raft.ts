@@ -168,8 +168,8 @@ export class Raft {
   }
 
   /**
-   * Whether the log should be thrown away for a snapshot. Ask *before* the log on disk is reset. False when the log
-   * has reached the snapshot by itself meanwhile: what it holds beyond may already count towards commits.
+   * Whether the log should be thrown away for a snapshot. False when it has reached the snapshot by itself meanwhile:
+   * what it holds beyond may already count towards commits.
    */
   wantsInstall(snapshot: SnapshotId): boolean {
     const { log, role } = this.#core;
@@ -177,7 +177,11 @@ export class Raft {
     return role !== "leader" && snapshot.lsn > log.committedLsn && !isHere;
   }
 
-  /** The log on disk is now empty and starts after `snapshot`. Entries that were not yet persisted are forgotten. */
+  /**
+   * The log starts after `snapshot` and is empty. Right after `wantsInstall` said yes, with no input between; then the
+   * log on disk is reset, and only then is the next Ready asked for. A crash in between leaves the old log, and
+   * nobody was told otherwise.
+   */
   installed(snapshot: SnapshotId, nowMs: number): void {
     this.#core.passTo(nowMs);
     assert(this.wantsInstall(snapshot), "a log was thrown away that should have been kept");
