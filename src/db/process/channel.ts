@@ -78,7 +78,7 @@ export class Channel {
   }
 }
 
-/** Small bodies are copied out, or each would keep a whole chunk of the socket alive. Large ones were joined already. */
+/** Small bodies are copied out: each would keep a whole chunk of the socket alive. Large ones were joined already. */
 function ownBody(view: Uint8Array): Uint8Array {
   return view.byteLength >= socketChunkBytes ? view : new Uint8Array(view);
 }

@@ -24,19 +24,20 @@ export function takeUp(onMessage: (head: unknown) => void): ChildEnd {
   const endMyself = () => process.kill(process.pid, "SIGKILL");
   process.on("SIGINT", () => {});
   process.on("SIGTERM", () => {});
+  const parent = Number(process.argv[2]);
+  if (process.ppid !== parent) endMyself();
   const socket = new Socket({ fd: channelFd, readable: true, writable: true });
   socket.on("error", endMyself);
   socket.on("end", endMyself);
   socket.on("close", endMyself);
-  watchParent();
+  watchParent(parent);
   return { channel: new Channel(socket, onMessage), progress: new ProgressWriter(progressFd) };
 }
 
-function watchParent(): void {
+function watchParent(parent: number): void {
   const source = `
-    const parent = process.ppid;
     setInterval(() => {
-      if (process.ppid !== parent) process.kill(process.pid, "SIGKILL");
+      if (process.ppid !== ${parent}) process.kill(process.pid, "SIGKILL");
     }, ${limits.orphanPollMs});
   `;
   new Worker(source, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } });

@@ -28,7 +28,8 @@ export function runReaderChild(): void {
         view = new ReadView(message.path, end);
         send({ type: "opened" });
       } else if (message.type === "run") {
-        assert(view !== undefined, "reader has no database");
+        // It could not be opened, and the parent is about to end us.
+        if (view === undefined) return;
         send({ type: "done", id: message.id, outcome: view.run(message) });
       } else {
         view?.end();
@@ -71,13 +72,18 @@ class ReadView {
   run({ id, unit, keep }: { id: number; unit: Unit; keep: boolean }): ReadOutcome {
     this.#end.progress.unit(id);
     const executor = this.#executor;
-    const position = this.#position ?? this.#open(unit);
-    const { answers, refusedWrite, foreignKeys } = executor.run(unit, "reading");
-    const inTransaction = executor.transaction.isOpen;
-    if (!inTransaction || !keep) this.end();
-    this.#end.progress.idle();
-    const results = answers.map((pieces) => pieces.join("null"));
-    return { results, inTransaction, wrote: false, refusedWrite, foreignKeys, ...position };
+    try {
+      const position = this.#position ?? this.#open(unit);
+      const { answers, refusedWrite, foreignKeys } = executor.run(unit, "reading");
+      const inTransaction = executor.transaction.isOpen;
+      if (!inTransaction || !keep) this.end();
+      this.#end.progress.idle();
+      const results = answers.map((pieces) => pieces.join("null"));
+      return { results, inTransaction, wrote: false, refusedWrite, foreignKeys, ...position };
+    } catch (error) {
+      this.end();
+      throw error;
+    }
   }
 
   /** Lets go of the read view. */

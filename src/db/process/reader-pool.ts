@@ -53,7 +53,7 @@ export class ReaderPool {
   /** For stateless units. */
   readonly #readers = new Set<Reader>();
   /** Each with a session. */
-  readonly #pinned = new Map<Reader, ReaderSession>();
+  readonly #pinned = new Set<Reader>();
   /** Finishing what they have, then ended: they look at a file that was replaced. */
   readonly #retiring = new Set<Reader>();
   #spare: Reader | undefined;
@@ -124,13 +124,13 @@ export class ReaderPool {
     }
     const reader = this.#takeIdle() ?? this.#takeSpare();
     const session = new ReaderSession(reader, this.#statementMs, () => this.#release(reader));
-    this.#pinned.set(reader, session);
+    this.#pinned.add(reader);
     return Promise.resolve(session);
   }
 
   /** The file was replaced: sessions end, running units finish, new processes open it. Resolves when they have. */
   async reopen(): Promise<void> {
-    for (const reader of this.#pinned.keys()) reader.kill("the database was replaced");
+    for (const reader of this.#pinned) reader.kill("the database was replaced");
     this.#spare?.kill("the database was replaced");
     this.#spare = undefined;
     const old = [...this.#readers];
@@ -213,7 +213,9 @@ export class ReaderPool {
       const message = `no reader was free within ${limits.requestWaitMs} ms; try again`;
       this.#queue.shift()!.reject(new ClientError("OVERLOADED", message));
     }
-    if (this.#readers.size + this.#pinned.size < limits.readersMax) {
+    // More processes help against slow units, not against many quick ones.
+    const isStuck = [...this.#readers].every((reader) => reader.busyMs >= queueWatchMs);
+    if (isStuck && this.#readers.size + this.#pinned.size < limits.readersMax) {
       this.#readers.add(this.#takeSpare());
       this.#planTrim();
     }
@@ -226,7 +228,6 @@ export class ReaderPool {
   }
 
   #onGone(reader: Reader, remains: ReaderRemains): void {
-    const session = this.#pinned.get(reader);
     this.#pinned.delete(reader);
     this.#retiring.delete(reader);
     const wasReader = this.#readers.delete(reader);
@@ -236,7 +237,7 @@ export class ReaderPool {
     for (const job of remains.jobs) {
       if (job === remains.running) job.attempts++;
       const error = this.#verdict(job, remains);
-      if (error === undefined && session === undefined) again.push(job);
+      if (error === undefined && !job.keep) again.push(job);
       else job.reject(error ?? sessionLost(remains.why));
     }
     this.#queue = [...again, ...this.#queue];
@@ -335,7 +336,7 @@ export class ReaderPool {
 
   *#all(): Iterable<Reader> {
     yield* this.#readers;
-    yield* this.#pinned.keys();
+    yield* this.#pinned;
     yield* this.#retiring;
     if (this.#spare !== undefined) yield this.#spare;
   }

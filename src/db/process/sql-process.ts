@@ -36,7 +36,9 @@ export class SqlProcess {
   constructor(main: string, listener: SqlProcessListener) {
     this.#listener = listener;
     this.#progress = new ProgressFile();
-    this.#child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main], {
+    // The child is told whose it is: should we die before it has come up, it could not find out.
+    const args = ["--disable-warning=ExperimentalWarning", main, String(process.pid)];
+    this.#child = spawn(process.execPath, args, {
       stdio: ["ignore", "ignore", "inherit", "pipe", this.#progress.fd],
     });
     const socket = this.#child.stdio[3] as Duplex;

@@ -11,6 +11,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { messageOf, StorageError } from "../../base/errors.ts";
 import type { PageSet } from "../../wal/page-set.ts";
 import { GroupCommit } from "../sql/group-commit.ts";
+import { sqlErrorFrom } from "../sql/sql-error.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
 import { openScratch } from "./connection.ts";
 import type { FromWriter, RunRequest, ToWriter } from "./writer-messages.ts";
@@ -44,7 +45,9 @@ export function runWriterChild(ports: WriterChildPorts): void {
       send(reply, body);
     } catch (error) {
       end.progress.idle();
-      process.stderr.write(`writer: ${error instanceof Error ? error.stack : String(error)}\n`);
+      if (sqlErrorFrom(error) === undefined) {
+        process.stderr.write(`writer: ${error instanceof Error ? error.stack : String(error)}\n`);
+      }
       send({ type: "failed", message: messageOf(error) });
     }
   });

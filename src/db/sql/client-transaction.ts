@@ -42,8 +42,8 @@ export type TransactionPorts = {
 export type WriteTraits = {
   /** It can fail after its work is done (rows of RETURNING), and must be undone then. */
   readonly undoable: boolean;
-  /** It may keep part of its work when a constraint fails: `OR FAIL`, RAISE(FAIL). */
-  readonly keepsPart: boolean;
+  /** It may keep part of its work: never, on any failure (`OR FAIL`), or when a trigger says so (RAISE(FAIL)). */
+  readonly keepsPart: "never" | "always" | "by-trigger";
 };
 
 export type Changed<T> = { readonly changed: boolean; readonly answer: T };
@@ -262,9 +262,14 @@ export class ClientTransaction {
   }
 }
 
-/** A statement that stops halfway by FAIL keeps what it has done; an answer that became too large never does. */
+/** SQLITE_CONSTRAINT_TRIGGER: RAISE was called, and it may have been RAISE(FAIL). */
+const raisedByTrigger = 1811;
+
+/** Whether part of a failed statement's work may have stayed. Not when we refused its answer ourselves. */
 function keepsPart(error: unknown, traits: WriteTraits): boolean {
-  return traits.keepsPart && !(error instanceof SqlError);
+  if (error instanceof SqlError || traits.keepsPart === "never") return false;
+  if (traits.keepsPart === "always") return true;
+  return (error as { errcode?: unknown }).errcode === raisedByTrigger;
 }
 
 function quoted(name: string): string {

@@ -25,7 +25,13 @@ import {
 import { bindArguments } from "./arguments.ts";
 import { Authorizer } from "./authorizer.ts";
 import { leavesOpen, type Shape, shapeOf } from "./classify.ts";
-import { type Changed, ClientTransaction, NeedsSolo, type Realm } from "./client-transaction.ts";
+import {
+  type Changed,
+  ClientTransaction,
+  NeedsSolo,
+  type Realm,
+  type WriteTraits,
+} from "./client-transaction.ts";
 import { settings } from "./pragmas.ts";
 import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
@@ -48,6 +54,7 @@ export type UnitRun = {
   readonly foreignKeys: boolean | undefined;
 };
 
+const plainWrite: WriteTraits = { undoable: false, keepsPart: "never" };
 const nothing: StatementAnswer = { cols: "[]", rows: "[]", affected: 0, rowid: undefined };
 
 export class Executor {
@@ -58,6 +65,7 @@ export class Executor {
   readonly #cache: StatementCache;
   /** `run` of any statement that changes nothing gives the counters of the last one that did. */
   readonly #counters: StatementSync;
+  readonly #total: StatementSync;
   readonly #schemaVersion: StatementSync;
   readonly #foreignKeysSetting: StatementSync;
   /** `PRAGMA foreign_keys` of the connection now. */
@@ -75,6 +83,7 @@ export class Executor {
     this.#ports = ports;
     this.#cache = new StatementCache(db, this.authorizer);
     this.#counters = db.prepare("SELECT 1");
+    this.#total = db.prepare("SELECT total_changes()");
     this.#schemaVersion = db.prepare("PRAGMA schema_version");
     this.#foreignKeysSetting = db.prepare("PRAGMA foreign_keys");
     this.transaction = new ClientTransaction(db, {
@@ -277,41 +286,36 @@ export class Executor {
 
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const { isIndirect, hasColumns, shape, statement } = compiled;
-    const traits = {
-      undoable: hasColumns,
-      keepsPart: isIndirect || statement.head.includes("FAIL"),
-    };
-    return this.transaction.write(() => {
-      const rows = hasColumns ? this.#rows(compiled, stmt, values) : "[]";
-      const { changes, lastInsertRowid } = hasColumns
-        ? this.#counters.run()
-        : compiled.call.run(...values);
-      const answer = {
-        cols: compiled.cols,
-        rows,
-        affected: changes,
-        rowid: shape.inserts ? lastInsertRowid : undefined,
-      };
-      return { changed: isIndirect || Number(changes) > 0, answer };
-    }, traits);
+    const keepsPart = statement.head.includes("FAIL") ? "always" : "by-trigger";
+    return this.transaction.write(
+      () => {
+        // What triggers change on behalf of a view is not in the statement's own count.
+        const before = isIndirect ? this.#totalChanges() : undefined;
+        const rows = hasColumns ? this.#rows(compiled, stmt, values) : "[]";
+        const { changes, lastInsertRowid } = hasColumns
+          ? this.#counters.run()
+          : compiled.call.run(...values);
+        const changed = Number(changes) > 0 || (isIndirect && this.#totalChanges() !== before);
+        const rowid = shape.inserts ? lastInsertRowid : undefined;
+        return { changed, answer: { cols: compiled.cols, rows, affected: changes, rowid } };
+      },
+      { undoable: hasColumns, keepsPart },
+    );
   }
 
   /** CREATE, DROP, ALTER, ANALYZE, REINDEX and PRAGMAs that change the database. */
   #alter(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const isSchema = compiled.shape.kind === "schema";
-    return this.transaction.write(
-      (): Changed<StatementAnswer> => {
-        const before = isSchema ? this.#readSchemaVersion() : undefined;
-        const rows = this.#rows(compiled, stmt, values);
-        const changed = !isSchema || this.#readSchemaVersion() !== before;
-        if (changed) {
-          this.#schemaTouched = true;
-          this.#cache.forgetCompiled();
-        }
-        return { changed, answer: { ...nothing, cols: compiled.cols, rows } };
-      },
-      { undoable: false, keepsPart: false },
-    );
+    return this.transaction.write((): Changed<StatementAnswer> => {
+      const before = isSchema ? this.#readSchemaVersion() : undefined;
+      const rows = this.#rows(compiled, stmt, values);
+      const changed = !isSchema || this.#readSchemaVersion() !== before;
+      if (changed) {
+        this.#schemaTouched = true;
+        this.#cache.forgetCompiled();
+      }
+      return { changed, answer: { ...nothing, cols: compiled.cols, rows } };
+    }, plainWrite);
   }
 
   #vacuum(compiled: Compiled): StatementAnswer {
@@ -325,7 +329,7 @@ export class Executor {
     }
     this.#cache.forgetCompiled();
     const changed = { changed: true, answer: nothing };
-    return transaction.write(() => changed, { undoable: false, keepsPart: false });
+    return transaction.write(() => changed, plainWrite);
   }
 
   /** Runs to the end and gives the rows as a JSON array, empty when they are not wanted. */
@@ -362,6 +366,10 @@ export class Executor {
   #onRollback(): void {
     if (this.#schemaTouched) this.#cache.forgetCompiled();
     if (!this.#db.isTransaction) this.#schemaTouched = false;
+  }
+
+  #totalChanges(): string {
+    return String(this.#total.get());
   }
 
   #readSchemaVersion(): string {

@@ -103,13 +103,19 @@ test("FAIL keeps what was done before it, alone or beside others", () => {
   const alone = w.run([failing]);
   assert.deepEqual(wrote(alone), [true]);
   assert.deepEqual(keys(w), [3, 5]);
+  w.db.exec(
+    "CREATE TRIGGER g AFTER INSERT ON t WHEN new.a = 8 BEGIN SELECT RAISE(FAIL, 'no'); END",
+  );
+  assert.deepEqual(wrote(w.run([unit("insert into t values(7, 0), (8, 0)")])), [true]);
+  assert.deepEqual(wrote(w.run([unit("insert into t values(9, 0), (5, 0)")])), [false]);
+  w.db.exec("DELETE FROM t WHERE a > 6");
   const inBatch = unit(transaction("BEGIN", "insert or fail into t values(4, 0), (5, 0)"));
   assert.deepEqual(wrote(w.run([insert(1), inBatch])), [true, false]);
   assert.deepEqual(keys(w), [1, 3, 5]);
 });
 
 test("nothing is committed when nothing has changed", () => {
-  const w = writer();
+  const w = writer("CREATE TRIGGER g AFTER UPDATE ON t BEGIN DELETE FROM t; END");
   const run = w.run([
     unit("select 1"),
     unit("delete from t where a = 1"),
@@ -117,9 +123,10 @@ test("nothing is committed when nothing has changed", () => {
     unit(transaction("BEGIN", "insert into t values(1, 1)", "insert into t values(1, 1)")),
     unit("begin", "insert into t values(1, 1)", "rollback"),
     unit("pragma foreign_keys = on"),
+    unit("update t set b = 1 where a = 99"),
   ]);
   assert.equal(run.committed, false);
-  assert.deepEqual(wrote(run), [false, false, false, false, false, false]);
+  assert.deepEqual(wrote(run), Array(7).fill(false));
   assert.equal(w.stored().lsn, 0);
 });
 
@@ -179,7 +186,8 @@ test("savepoints of clients nest and end as they would alone", () => {
   const script = (sql: string): Unit => unit({ type: "sequence", sql });
   const run = w.run([
     script(
-      "savepoint a; insert into t values(1,0); savepoint A; insert into t values(2,0); rollback to a; release a; release a",
+      "savepoint a; insert into t values(1,0); savepoint A; insert into t values(2,0);" +
+        "rollback to a; release a; release a",
     ),
     script(
       "begin; savepoint x; insert into t values(3,0); rollback to x; insert into t values(4,0); release x; commit",

@@ -31,7 +31,7 @@ export type Compiled = ShapedStatement & {
   /** JSON array of Hrana's Col. */
   readonly cols: string;
   readonly hasColumns: boolean;
-  /** Works through a trigger or view: SQLite's count of changes may be 0 although something changed. */
+  /** Works through a trigger or view: its own count of changes may be 0 although something changed. */
   readonly isIndirect: boolean;
 };
 

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ClientError } from "../../base/errors.ts";
+import type { Unit } from "../sql/request.ts";
+import { newDatabase, unit } from "../sql/test-database.ts";
+import { openScratch } from "./connection.ts";
+import { ReaderPool, type ReadOutcome } from "./reader-pool.ts";
+
+const main = new URL("./test-reader-main.ts", import.meta.url).pathname;
+const runaway = unit(
+  "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n",
+);
+
+/** A database with rows 1 to 10 at position 5@2, a pool on it, and a connection that changes it. */
+function open(size = 1) {
+  const path = newDatabase();
+  const db = openScratch(path);
+  db.exec("create table t(a); insert into t select value from json_each('[1,2,3,4,5,6,7,8,9,10]')");
+  db.exec("update sqlite_paceline set term = 2, lsn = 5");
+  const pool = ReaderPool.open(main, path, size);
+  const run = (each: Unit, deadlineMs = 5_000, signal = new AbortController().signal) =>
+    pool.run(each, { deadlineMs, signal });
+  return { db, pool, run, [Symbol.dispose]: () => pool.close() };
+}
+
+const hasCode = (code: string) => (error: unknown) =>
+  error instanceof ClientError && error.code === code;
+
+const count = unit("select count(*) from t");
+
+function counted(outcome: ReadOutcome): number {
+  const [result] = outcome.results.map((each) => JSON.parse(each));
+  return Number(result.response.result.rows[0][0].value);
+}
+
+// Mostly waiting, for processes and deadlines: so all at once.
+describe("a pool of readers", { concurrency: true }, () => {
+  test("units are read at the position they say, and cannot write", async () => {
+    using subject = open();
+    const { run, db } = subject;
+    const outcome = await run(count);
+    assert.deepEqual([counted(outcome), outcome.lsn, outcome.term], [10, 5, 2]);
+    db.exec("begin; insert into t values(11); update sqlite_paceline set lsn = 6; commit");
+    const next = await run(count);
+    assert.deepEqual([counted(next), next.lsn], [11, 6]);
+    db.exec("alter table t add column b");
+    const wider = await run(unit("select * from t limit 1"));
+    assert.match(wider.results[0]!, /"name":"b"/);
+    for (const sql of ["insert into t(a) values(1)", "pragma user_version = 1", "vacuum"]) {
+      const refused = await run(unit(sql));
+      assert.equal(refused.refusedWrite, true, sql);
+      assert.match(refused.results[0]!, /"code":"SQLITE_READONLY"/);
+    }
+    assert.equal((await run(count)).refusedWrite, false);
+    const left = await run(unit("begin", "select 1"));
+    assert.equal(left.inTransaction, true);
+    const after = await run(unit({ type: "get_autocommit" }));
+    assert.match(after.results[0]!, /"is_autocommit":true/);
+  });
+
+  test("a runaway query is cut at its deadline, and everybody else is answered", async () => {
+    using subject = open(2);
+    const { run, pool } = subject;
+    await run(count);
+    const slow = [run(runaway, 300), run(runaway, 300)];
+    const quick = Array.from({ length: 30 }, () => run(count));
+    for (const each of slow) await assert.rejects(each, hasCode("STATEMENT_TIMEOUT"));
+    for (const each of quick) assert.equal(counted(await each), 10);
+    assert.equal(pool.counters.kills, 2);
+  });
+
+  test("units of a reader that is killed are run again", async () => {
+    using subject = open();
+    const { run, pool } = subject;
+    await run(count);
+    const slow = run(
+      unit(
+        "with recursive n(x) as (select 1 union all select x + 1 from n limit 3000000) select count(*) from n",
+      ),
+    );
+    const behind = Array.from({ length: 3 }, () => run(count));
+    await sleep(30);
+    process.kill(pool.pids[0]!, "SIGKILL");
+    assert.equal(counted(await slow), 3_000_000);
+    for (const each of behind) assert.equal(counted(await each), 10);
+  });
+
+  test("a session keeps its read view until it ends", async () => {
+    using subject = open();
+    const { run, db, pool } = subject;
+    const session = await pool.openSession();
+    const begun = await session.run(unit("BEGIN TRANSACTION READONLY"));
+    assert.equal(begun.inTransaction, true);
+    assert.equal(counted(await session.run(count)), 10);
+    db.exec("begin; insert into t values(11); update sqlite_paceline set lsn = 6; commit");
+    const same = await session.run(count);
+    assert.deepEqual([counted(same), same.lsn], [10, 5]);
+    assert.equal(counted(await run(count)), 11);
+    const write = await session.run(unit("insert into t(a) values(1)"));
+    assert.match(write.results[0]!, /SQLITE_READONLY/);
+    assert.equal(write.refusedWrite, false);
+    const ended = await session.run(unit("commit"));
+    assert.equal(ended.inTransaction, false);
+    session.close();
+    await assert.rejects(session.run(count), hasCode("TRANSACTION_TIMEOUT"));
+    const again = await pool.openSession();
+    assert.equal(counted(await again.run(count)), 11);
+    again.close();
+  });
+
+  test("a session that is closed in the middle of a statement is gone, with its process", async () => {
+    using subject = open();
+    const session = await subject.pool.openSession();
+    const running = session.run(runaway);
+    await sleep(50);
+    session.close();
+    await assert.rejects(running, hasCode("TRANSACTION_TIMEOUT"));
+    assert.equal(counted(await subject.run(count)), 10);
+  });
+
+  test("what is not wanted any more is not run", async () => {
+    using subject = open();
+    const { run } = subject;
+    await run(count);
+    const slow = run(runaway, 250);
+    await sleep(20);
+    const abort = new AbortController();
+    const waiting = run(count, 5_000, abort.signal);
+    abort.abort(new Error("gone"));
+    await assert.rejects(waiting, /gone/);
+    await assert.rejects(run(count, 5_000, abort.signal), /gone/);
+    await assert.rejects(slow, hasCode("STATEMENT_TIMEOUT"));
+  });
+
+  test("reopening replaces every process and loses no unit", async () => {
+    using subject = open();
+    const { run, pool } = subject;
+    await run(count);
+    const before = pool.pids;
+    const waiting = Array.from({ length: 20 }, () => run(count));
+    await pool.reopen();
+    for (const each of waiting) assert.equal(counted(await each), 10);
+    assert.equal(counted(await run(count)), 10);
+    for (let i = 0; i < 50 && pool.pids.some((pid) => before.includes(pid)); i++) await sleep(10);
+    assert.ok(!pool.pids.some((pid) => before.includes(pid)));
+  });
+
+  test("a database that cannot be opened is told instead of waited for", async () => {
+    const pool = ReaderPool.open(main, "/nonexistent/main.sqlite", 1);
+    const { signal } = new AbortController();
+    await assert.rejects(pool.run(count, { deadlineMs: 1_000, signal }), hasCode("STORAGE"));
+    pool.close();
+    await assert.rejects(pool.run(count, { deadlineMs: 1_000, signal }), hasCode("NOT_READY"));
+  });
+});
