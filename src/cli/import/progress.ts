@@ -3,7 +3,7 @@
  */
 
 import { SingleBar } from "cli-progress";
-import type { Terminal } from "../terminal.ts";
+import { formatSeconds, type Terminal } from "../terminal.ts";
 
 const lineEveryMs = 3_000;
 
@@ -12,6 +12,7 @@ export class Progress {
   readonly #total: number;
   readonly #bar: SingleBar | undefined;
   #done = 0;
+  readonly #startMs = performance.now();
   #lastLineMs = performance.now();
 
   constructor(terminal: Terminal, total: number) {
@@ -19,7 +20,7 @@ export class Progress {
     this.#total = total;
     if (!terminal.err.isTTY) return;
     this.#bar = new SingleBar({
-      format: "{bar} {percentage} %  {value}/{total} rows  {eta_formatted} left  {table}",
+      format: "{bar} {percentage} %  {value}/{total} rows  {left}  {table}",
       stream: terminal.err as NodeJS.WriteStream,
       barsize: 24,
       hideCursor: true,
@@ -27,17 +28,24 @@ export class Progress {
       barCompleteChar: "█",
       barIncompleteChar: "░",
     });
-    this.#bar.start(total, 0, { table: "" });
+    this.#bar.start(total, 0, { table: "", left: "" });
   }
 
   rows(count: number, table: string): void {
     this.#done += count;
-    this.#bar?.update(this.#done, { table });
+    this.#bar?.update(this.#done, { table, left: this.#left() });
     if (this.#bar !== undefined) return;
     if (performance.now() - this.#lastLineMs < lineEveryMs) return;
     this.#lastLineMs = performance.now();
     const percent = Math.floor((100 * this.#done) / Math.max(1, this.#total));
     this.note(`${percent} %: ${this.#done} of ${this.#total} rows, in ${table}`);
+  }
+
+  /** How long the rest of the rows will take at this pace; nothing before there is a pace. */
+  #left(): string {
+    const rest = this.#total - this.#done;
+    if (this.#done === 0 || rest <= 0) return "";
+    return `${formatSeconds(((performance.now() - this.#startMs) * rest) / this.#done)} left`;
   }
 
   /** A line that stays. */
