@@ -15,7 +15,8 @@ const bounds = {
   length: 16 * MiB,
   sqlLength: limits.sqlBytesMax,
   column: 500,
-  exprDepth: 200,
+  /** SQLite's own default: a filter of some hundred terms joined by OR is that deep. */
+  exprDepth: 1_000,
   compoundSelect: 50,
   vdbeOp: 1_000_000,
   functionArg: 100,
