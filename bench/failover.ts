@@ -18,7 +18,8 @@ export type FailoverTimes = {
 /** Kills the leader `kills` times under load, restarting it each time, and holds every copy against what was acked. */
 export async function failoverTimes(cluster: TestCluster, kills: number): Promise<FailoverTimes> {
   await Load.prepare(cluster.url(await cluster.leader()));
-  const running = () => cluster.nodes.filter((n) => cluster.isRunning(n.id)).map((n) => cluster.url(n.id));
+  const running = () =>
+    cluster.nodes.filter((n) => cluster.isRunning(n.id)).map((n) => cluster.url(n.id));
   const load = new Load(running, 8);
   const timesMs: number[] = [];
   for (let kill = 0; kill < kills; kill++) {

@@ -31,7 +31,10 @@ export async function inProcessWrites(dir: string, seconds: number): Promise<InP
   running.begin();
   while (!running.parts.writes.ready) await new Promise<void>((r) => clock.after(20, r));
   const { routing } = running.parts;
-  await routing.run(unitOf("CREATE TABLE bench (id INTEGER PRIMARY KEY, k TEXT, v TEXT)"), options());
+  await routing.run(
+    unitOf("CREATE TABLE bench (id INTEGER PRIMARY KEY, k TEXT, v TEXT)"),
+    options(),
+  );
   await routing.run(unitOf("CREATE INDEX k ON bench (k)"), options());
   const figures: InProcessFigure[] = [];
   for (const callers of [1, 64, 256]) {
@@ -61,7 +64,9 @@ function options(): RunOptions {
 }
 
 function unitOf(sql: string): Unit {
-  return { requests: [{ type: "execute", stmt: { sql, args: [], namedArgs: [], wantRows: true } }] };
+  return {
+    requests: [{ type: "execute", stmt: { sql, args: [], namedArgs: [], wantRows: true } }],
+  };
 }
 
 function insertUnit(): Unit {

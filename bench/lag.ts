@@ -10,7 +10,11 @@ import { percentile } from "./http-load.ts";
 
 export type LagTimes = { readonly p50Ms: number; readonly p99Ms: number; readonly writes: number };
 
-export async function lagTimes(leaderUrl: string, replica: string, writes: number): Promise<LagTimes> {
+export async function lagTimes(
+  leaderUrl: string,
+  replica: string,
+  writes: number,
+): Promise<LagTimes> {
   await rowsOf(leaderUrl, "CREATE TABLE lag (n INTEGER PRIMARY KEY)");
   await sleep(300);
   const reader = new DatabaseSync(replica, { readOnly: true });

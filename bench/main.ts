@@ -49,7 +49,9 @@ tell("one node in this process, no network …");
 const inProcess = await inProcessWrites(join(dir, "in-process"), seconds);
 figures["inProcess"] = inProcess;
 for (const { callers, perSecond } of inProcess) {
-  tell(`  ${String(callers).padStart(3)} callers    ${round(perSecond)} writes/s  (${ratio(perSecond)})`);
+  tell(
+    `  ${String(callers).padStart(3)} callers    ${round(perSecond)} writes/s  (${ratio(perSecond)})`,
+  );
 }
 
 tell("three nodes on loopback …");
@@ -101,7 +103,9 @@ tell(
     "from the client's acknowledgement to the row in the follower's file",
 );
 figures["memory"] = await memory(cluster);
-tell(`  memory        ${JSON.stringify(figures["memory"])} MiB resident, by process of the leader and a follower`);
+tell(
+  `  memory        ${JSON.stringify(figures["memory"])} MiB resident, by process of the leader and a follower`,
+);
 
 tell("failover …");
 const failover = await failoverTimes(cluster, Number(values.kills));
@@ -130,7 +134,10 @@ async function memory(of: TestCluster): Promise<Record<string, number[]>> {
   const lead = await of.leader();
   const other = of.nodes.find((n) => n.id !== lead)!.id;
   const byRole: Record<string, number[]> = {};
-  for (const [name, id] of [["leader", lead], ["follower", other]] as const) {
+  for (const [name, id] of [
+    ["leader", lead],
+    ["follower", other],
+  ] as const) {
     const pid = of.pid(id);
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(/\s+/);
     byRole[name] = [pid, ...children.filter((c) => c !== "").map(Number)].map(residentMiB);

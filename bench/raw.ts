@@ -21,7 +21,9 @@ export type RawFigures = {
 export function rawFigures(dir: string, seconds: number): RawFigures {
   const db = new DatabaseSync(join(dir, "raw.sqlite"));
   db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
-  db.exec("CREATE TABLE bench (id INTEGER PRIMARY KEY, k TEXT, v TEXT); CREATE INDEX k ON bench (k)");
+  db.exec(
+    "CREATE TABLE bench (id INTEGER PRIMARY KEY, k TEXT, v TEXT); CREATE INDEX k ON bench (k)",
+  );
   const insert = db.prepare("INSERT INTO bench (k, v) VALUES (?, ?)");
   const one = () => insert.run(`key-${Math.random()}`, "x".repeat(100));
   const insertsPerSecond = rate(seconds, 1, one);

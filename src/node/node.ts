@@ -63,7 +63,13 @@ export class Node {
   #onIdle: (() => void)[] = [];
   #nextReadId = 1;
 
-  constructor(parts: { raft: Raft; log: LogStore; outbox: Outbox; clock: Clock; events: NodeEvents }) {
+  constructor(parts: {
+    raft: Raft;
+    log: LogStore;
+    outbox: Outbox;
+    clock: Clock;
+    events: NodeEvents;
+  }) {
     this.#raft = parts.raft;
     this.#log = parts.log;
     this.#outbox = parts.outbox;
@@ -130,8 +136,8 @@ export class Node {
     this.#busy = true;
     try {
       if (!this.#raft.wantsInstall(snapshot)) return;
-      await this.#log.reset(snapshot);
       this.#raft.installed(snapshot, this.#clock.nowMs());
+      await this.#log.reset(snapshot);
     } finally {
       this.#busy = false;
       this.#kick();
@@ -230,7 +236,11 @@ export class Node {
   #tell(ready: Ready): void {
     const status = leadershipOf(this.#raft.status());
     const told = this.#told;
-    if (status.term !== told.term || status.leader !== told.leader || status.leading !== told.leading) {
+    if (
+      status.term !== told.term ||
+      status.leader !== told.leader ||
+      status.leading !== told.leading
+    ) {
       this.#told = status;
       this.#events.leadership(status);
     }

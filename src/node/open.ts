@@ -98,7 +98,12 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
   const unlock = lockDirectory(dir);
   try {
     const identity = await Identity.open(disk, dir, self);
-    const base = { lsn: 0 as Lsn, term: 0 as Term, chain: "0".repeat(16), membership: options.initial };
+    const base = {
+      lsn: 0 as Lsn,
+      term: 0 as Term,
+      chain: "0".repeat(16),
+      membership: options.initial,
+    };
     const log = await LogStore.open(disk, `${dir}/log`, base, {
       onRecovered: (line) => options.onEvent(line),
     });
@@ -201,11 +206,20 @@ function assemble(options: OpenOptions, opened: Opened): RunningNode {
     admits: (id) => isKnown(raft.status().membership, options.contacts, id),
     onMessage: (from, envelope, entries) => receive(from, envelope, entries),
     onLinkUp: () => {},
-    onLinkLost: (id) => node.linkLost(id),
+    onLinkLost: (id) => {
+      node.linkLost(id);
+      // What was forwarded there has no answer to wait for.
+      const address = addressOf(id);
+      if (address !== undefined) forwarder.abandon(address);
+    },
     onSyncRequest: (from, channel) => pageSyncing.send(from, channel),
     onEvent,
   });
-  const outbox = new Outbox(log, (envelope, entries) => links.send(envelope.to, envelope, entries), onEvent);
+  const outbox = new Outbox(
+    log,
+    (envelope, entries) => links.send(envelope.to, envelope, entries),
+    onEvent,
+  );
   const node = new Node({
     raft,
     log,
@@ -331,11 +345,7 @@ function assemble(options: OpenOptions, opened: Opened): RunningNode {
   return running;
 }
 
-type PeerReceive = (
-  from: NodeId,
-  envelope: unknown,
-  entries: Parameters<Node["step"]>[1],
-) => void;
+type PeerReceive = (from: NodeId, envelope: unknown, entries: Parameters<Node["step"]>[1]) => void;
 
 function isKnown(membership: Membership, contacts: Membership, id: NodeId): boolean {
   const has = (members: readonly Member[]) => members.some((m) => m.id === id);
@@ -348,4 +358,3 @@ function neededFrom(raft: Raft, links: PeerLinks): Lsn {
   const behind = progress.filter((p) => links.isUp(p.id)).map((p) => p.matchLsn);
   return Math.min(last.lsn, ...behind) as Lsn;
 }
-

@@ -44,7 +44,9 @@ export class Outbox {
         continue;
       }
       const { from, to } = message.range;
-      const entries = this.#queueByNode.has(envelope.to) ? undefined : this.#atHand(from, to, fresh);
+      const entries = this.#queueByNode.has(envelope.to)
+        ? undefined
+        : this.#atHand(from, to, fresh);
       if (entries !== undefined) this.#send(envelope, entries);
       else this.#enqueue(envelope, from, to);
     }

@@ -12,17 +12,20 @@
  */
 
 import { ClientError } from "../base/errors.ts";
-import type { ReaderPool, ReaderSession } from "../db/process/reader-pool.ts";
+import type { ReaderPool, ReaderSession, ReadOutcome } from "../db/process/reader-pool.ts";
 import type { Unit } from "../db/sql/request.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { EntryId, Lsn } from "../vocabulary.ts";
-import type { RunOptions } from "./run.ts";
+import type { RunAnswer, RunOptions } from "./run.ts";
 import type { Waiters } from "./waiters.ts";
 
 export type ReadOptions = Omit<RunOptions, "session">;
 
-export type ReadAnswer = { readonly results: readonly string[]; readonly position: EntryId };
+export type ReadAnswer = Omit<RunAnswer, "session"> & {
+  /** A statement turned out to write: nothing happened, the unit belongs to the leader. */
+  readonly refusedWrite: boolean;
+};
 
 export type ReadPorts = {
   readonly clock: Clock;
@@ -66,37 +69,36 @@ export class Reads {
       const lsn = await this.#ports.readIndex();
       if (lsn > outcome.lsn) return this.run(unit, options);
     }
-    return { results: outcome.results, position: { lsn: outcome.lsn, term: outcome.term } };
+    return answerOf(outcome);
   }
 
   /** Begins an interactive read transaction. It has a process of its own until it ends. */
-  async begin(unit: Unit, options: ReadOptions, self: string): Promise<ReadAnswer & { session: string }> {
+  async begin(unit: Unit, options: ReadOptions, self: string): Promise<RunAnswer> {
     await this.#awaitConsistency(options);
     const reader = await this.#pool().openSession();
     const id = `r.${self}.${this.#nextPinned++}`;
     this.#pinnedById.set(id, { reader, cancelIdle: () => {} });
     try {
-      return { ...(await this.continue(id, unit)), session: id };
+      return await this.continue(id, unit);
     } catch (error) {
       this.close(id);
       throw error;
     }
   }
 
-  async continue(id: string, unit: Unit): Promise<ReadAnswer & { session: string | undefined }> {
+  async continue(id: string, unit: Unit): Promise<RunAnswer> {
     const pinned = this.#pinnedById.get(id);
     if (pinned === undefined) {
       throw new ClientError("STREAM_EXPIRED", "the read transaction is gone; begin again");
     }
     pinned.cancelIdle();
     const outcome = await pinned.reader.run(unit);
-    const position = { lsn: outcome.lsn, term: outcome.term };
     if (!outcome.inTransaction) {
       this.close(id);
-      return { results: outcome.results, position, session: undefined };
+      return { ...answerOf(outcome), session: undefined };
     }
     pinned.cancelIdle = this.#ports.clock.after(limits.transactionIdleMs, () => this.close(id));
-    return { results: outcome.results, position, session: id };
+    return { ...answerOf(outcome), session: id };
   }
 
   close(id: string): void {
@@ -144,4 +146,9 @@ export class Reads {
       `this copy is ${lag}, the request allows ${maxLagMs} ms; ask another node or the leader`,
     );
   }
+}
+
+function answerOf(outcome: ReadOutcome): ReadAnswer {
+  const { results, lsn, term, foreignKeys, refusedWrite } = outcome;
+  return { results, position: { lsn, term }, foreignKeys, refusedWrite: refusedWrite === true };
 }

@@ -14,7 +14,7 @@ import { limits } from "../limits.ts";
 import type { NodeId } from "../vocabulary.ts";
 import type { Forwarder } from "./forward.ts";
 import type { Leadership } from "./node.ts";
-import type { Reads } from "./reads.ts";
+import type { ReadAnswer, Reads } from "./reads.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
 import type { Writes } from "./write/writes.ts";
 
@@ -46,11 +46,17 @@ export class Routing {
 
   /** For requests that another node sent here because this one leads. Never sends on. */
   runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    const { reads, writes } = this.#ports;
     if (!this.#ports.leadership().leading) {
       return Promise.reject(new ClientError("NOT_LEADER", "this node does not lead; ask another"));
     }
-    if (options.session === undefined && accessOf(unit) === "read") return this.#read(reads, unit, options);
+    if (options.session === undefined && accessOf(unit) === "read") {
+      return this.#readOnLeader(unit, options);
+    }
+    return this.#write(unit, options);
+  }
+
+  #write(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const { writes } = this.#ports;
     this.counters.localWrites++;
     return writes.run(unit, {
       session: options.session,
@@ -80,14 +86,18 @@ export class Routing {
     return this.#readHere(unit, options);
   }
 
+  async #readOnLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const answer = await this.#read(this.#ports.reads, unit, options);
+    return answer.refusedWrite ? this.#write(unit, options) : answer;
+  }
+
   async #readHere(unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const answer = await this.#read(this.#ports.reads, unit, options);
     // The tokenizer took a write for a read; SQLite itself refused it. Nothing was done.
-    const misread = answer.results.some((r) => r.includes('"code":"SQLITE_READONLY"'));
-    return misread ? this.#onLeader(unit, options, false) : answer;
+    return answer.refusedWrite ? this.#onLeader(unit, options, false) : answer;
   }
 
-  async #read(reads: Reads, unit: Unit, options: RunOptions): Promise<RunAnswer> {
+  async #read(reads: Reads, unit: Unit, options: RunOptions): Promise<RunAnswer & ReadAnswer> {
     this.counters.localReads++;
     return { ...(await reads.run(unit, options)), session: undefined };
   }
@@ -115,7 +125,9 @@ export class Routing {
         const address = leader === undefined ? undefined : this.#ports.addressOf(leader);
         if (address === undefined) throw noLeader();
         this.counters.forwarded++;
-        const sent = reading ? { ...options, consistency: { type: "linearizable" } as const } : options;
+        const sent = reading
+          ? { ...options, consistency: { type: "linearizable" } as const }
+          : options;
         return await forwarder.run(address, unit, sent);
       } catch (error) {
         const again = isSafeToRepeat(error) && clock.nowMs() + pauseMs < giveUpMs;
@@ -132,7 +144,8 @@ function bytesOf(unit: Unit): number {
   let bytes = 0;
   for (const request of unit.requests) {
     if (request.type === "execute") bytes += bytesOfStmt(request.stmt);
-    else if (request.type === "batch") for (const step of request.steps) bytes += bytesOfStmt(step.stmt);
+    else if (request.type === "batch")
+      for (const step of request.steps) bytes += bytesOfStmt(step.stmt);
     else if ("sql" in request) bytes += request.sql.length;
   }
   return bytes;
@@ -151,7 +164,9 @@ function bytesOfValue(value: Value): number {
 }
 
 function isSafeToRepeat(error: unknown): boolean {
-  return error instanceof ClientError && (error.code === "NOT_LEADER" || error.code === "NO_LEADER");
+  return (
+    error instanceof ClientError && (error.code === "NOT_LEADER" || error.code === "NO_LEADER")
+  );
 }
 
 function noLeader(): ClientError {

@@ -128,10 +128,12 @@ export class StatusReport {
 
   /** Compares another node's checksum with what this node had at the same position. */
   #judge(node: NodeVerdict): NodeVerdict {
-    if (node.problem !== undefined || node.lsn === undefined || node.id === this.#ports.self) return node;
+    if (node.problem !== undefined || node.lsn === undefined || node.id === this.#ports.self)
+      return node;
     const here = this.#checksumByLsn.get(node.lsn);
     if (here === node.checksum) return node;
-    if (here === undefined) return { ...node, problem: `no checksum to compare with at ${node.lsn}` };
+    if (here === undefined)
+      return { ...node, problem: `no checksum to compare with at ${node.lsn}` };
     return { ...node, problem: `checksum ${node.checksum} at ${node.lsn}, here it was ${here}` };
   }
 

@@ -4,7 +4,9 @@
  *   offset  size  field
  *        0     1  format version, now 1
  *        1     2  number of members
- *        3     …  per member: id (u32 length, UTF-8), kind (u8: 0 voter, 1 learner, 2 witness), address (as id)
+ *        3     …  per member: id (u32 length, UTF-8), kind (u8), address (as id)
+ *
+ * kind: 0 voter, 1 learner, 2 witness, 3 learner that is to become a voter by itself.
  *
  * The entry around it carries the checksum. Members are sorted by id, and no id occurs twice.
  *
@@ -28,12 +30,15 @@ import type { MembershipChange } from "./ready.ts";
 
 const formatVersion = 1;
 const kinds: readonly MemberKind[] = ["voter", "learner", "witness"];
+const promotedLearner = 3;
 
 /** The body of a membership entry. */
 export function encodeMembership(membership: Membership): Uint8Array {
   const writer = new ByteWriter().u8(formatVersion).u16(membership.length);
   for (const member of membership) {
-    writer.text(member.id).u8(kinds.indexOf(member.kind)).text(member.address);
+    const isPromoted = member.kind === "learner" && member.promote === true;
+    const kind = isPromoted ? promotedLearner : kinds.indexOf(member.kind);
+    writer.text(member.id).u8(kind).text(member.address);
   }
   return writer.finish();
 }
@@ -47,12 +52,14 @@ export function decodeMembership(body: Uint8Array): Membership {
   const members: Member[] = [];
   for (let i = 0; i < count; i++) {
     const id = reader.text();
-    const kind = kinds[reader.u8()];
+    const code = reader.u8();
+    const kind = code === promotedLearner ? "learner" : kinds[code];
     const address = reader.text();
     if (!nodeIdPattern.test(id)) throw new ProtocolError("member id is malformed");
     if (kind === undefined) throw new ProtocolError("member kind is unknown");
     if (i > 0 && members[i - 1]!.id >= id) throw new ProtocolError("members are not sorted by id");
-    members.push({ id: nodeId(id), kind, address });
+    const member = { id: nodeId(id), kind, address };
+    members.push(code === promotedLearner ? { ...member, promote: true } : member);
   }
   if (reader.left !== 0) throw new ProtocolError("membership has trailing bytes");
   return members;
@@ -79,7 +86,9 @@ export function changed(membership: Membership, change: MembershipChange): Membe
   if (present === undefined) return undefined;
   if (change.type === "kind" && present.kind === change.kind) return undefined;
   const next =
-    change.type === "remove" ? others : sorted([...others, { ...present, kind: change.kind }]);
+    change.type === "remove"
+      ? others
+      : sorted([...others, { id, kind: change.kind, address: present.address }]);
   // A cluster without anyone who may lead could never change again.
   return next.some((member) => member.kind === "voter") ? next : undefined;
 }

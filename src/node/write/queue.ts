@@ -55,7 +55,8 @@ export class WriteQueue {
     let count = 0;
     const batch: WriteItem[] = [];
     for (const item of this.#items) {
-      const full = batch.length >= limits.batchUnitsMax || bytes + item.bytes > limits.batchBytesMax;
+      const full =
+        batch.length >= limits.batchUnitsMax || bytes + item.bytes > limits.batchBytesMax;
       if (batch.length > 0 && (full || item.alone || batch[0]!.alone)) break;
       count++;
       if (item.session !== undefined) item.reject(sessionGone());

@@ -122,7 +122,8 @@ export class Writes {
   ): Promise<RunAnswer> {
     if (this.#state === "off") return Promise.reject(notLeader());
     const { session } = options;
-    if (session !== undefined && session !== this.#session?.id) return Promise.reject(sessionGone());
+    if (session !== undefined && session !== this.#session?.id)
+      return Promise.reject(sessionGone());
     return new Promise((resolve, reject) => {
       this.#queue.push({
         unit,
@@ -323,6 +324,7 @@ export class Writes {
             results: reply.outcomes[i]!.results,
             position: state.position,
             session: last ? session : undefined,
+            foreignKeys: reply.outcomes[i]!.foreignKeys,
           });
         }
       },
@@ -426,5 +428,8 @@ export class Writes {
 }
 
 function notLeader(): ClientError {
-  return new ClientError("NOT_LEADER", "this node does not lead; nothing was done, repeat it there");
+  return new ClientError(
+    "NOT_LEADER",
+    "this node does not lead; nothing was done, repeat it there",
+  );
 }
