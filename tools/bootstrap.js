@@ -5,8 +5,7 @@
  *   1. packages   `npm ci` when node_modules is missing or is not what package-lock.json says
  *   2. Node       the pinned Node from the packages; another one only if it is new enough and there is no pinned one
  *   3. SQLite     the one inside that Node must not have the WAL-reset bug (3.51.3 or newer)
- *   4. script     runs with that Node: in this process if it is the right one already, else as a child with its
- *                 signals and exit status passed through
+ *   4. script     runs with that Node as a child, with signals and exit status passed through
  *
  * It says what it does on standard error, and says nothing when there is nothing to do. Not here: anything about
  * Paceline itself. Not handled: two first starts at the same time in one checkout.
@@ -22,13 +21,17 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pinnedPath = join(root, "node_modules", ".bin", "node");
 const sqliteMin = "3.51.3";
 
-/** Runs a script of this checkout, given relative to its root, with the pinned Node. */
-export async function bootstrap(script, args) {
+/**
+ * Runs a script of this checkout, given relative to its root, with the pinned Node: as a child, or, when `mayImport`
+ * and this process is the pinned Node already, by importing it. An imported script does not see itself as the main
+ * module, so this is for scripts that do not ask.
+ */
+export async function bootstrap(script, args, mayImport = false) {
   installPackages();
   const node = chooseNode();
   const path = resolve(root, script);
   if (!existsSync(path)) fail(`${script} does not exist in this checkout (${root})`);
-  if (node === process.execPath) {
+  if (mayImport && node === process.execPath) {
     process.argv = [node, path, ...args];
     await import(pathToFileURL(path).href);
   } else {
@@ -131,6 +134,12 @@ function runChild(node, args) {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
   // A terminal sends Ctrl-C to all of us, so the child may get it twice; every script of ours can take that.
   for (const signal of signals) process.on(signal, () => child.kill(signal));
+  // npm that was killed could not tell us. Without it nobody would stop the child, nor anything that it started.
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.env.npm_lifecycle_event !== undefined && process.ppid !== parent) child.kill();
+  }, 500);
+  watch.unref();
   child.on("error", (error) => fail(`cannot run ${node}: ${error.message}`));
   child.on("exit", (code, signal) => {
     process.exitCode = signal === null ? (code ?? 1) : 128 + (constants.signals[signal] ?? 0);

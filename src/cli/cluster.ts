@@ -22,8 +22,6 @@ const ends = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => ends.abort(signal));
 }
-/** Who started us. Changes when that process dies. */
-const parent = process.ppid;
 const terminal: Terminal = {
   in: process.stdin,
   out: process.stdout,
@@ -76,8 +74,6 @@ async function watch(cluster: LocalCluster): Promise<number> {
   const patienceMs = performance.now() + firstLeaderMs;
   let isReady = false;
   while (!ends.signal.aborted) {
-    // npm was killed and could not tell us; without it nobody would stop the nodes.
-    if (process.ppid !== parent && process.env["npm_lifecycle_event"] !== undefined) return 1;
     if (cluster.running.length === 0) throw new Failure("no node is running any more");
     const lines = await roles.look();
     if (!isReady && roles.leader !== undefined) {
