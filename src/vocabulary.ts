@@ -46,6 +46,8 @@ export type Member = {
   readonly id: NodeId;
   readonly kind: MemberKind;
   readonly address: string;
+  /** A learner that becomes a voter by itself once it has caught up. Absent means no. */
+  readonly promote?: boolean | undefined;
 };
 
 /** All members, sorted by id. Takes effect on a node as soon as it is in that node's log. */

