@@ -2,13 +2,25 @@
  * Writes without a network: one node in this process, asked through the same door that the HTTP server uses.
  */
 
+import type { Unit } from "../src/db/sql/request.ts";
 import { RealClock } from "../src/host/clock.ts";
 import { RealDisk } from "../src/host/disk.ts";
 import { limits } from "../src/limits.ts";
+import type { Links } from "../src/node/driver.ts";
 import { openNode } from "../src/node/open.ts";
-import type { RunOptions } from "../src/node/run.ts";
+import { realDriver } from "../src/node/real-driver.ts";
+import { Forwarder } from "../src/node/route/forward.ts";
+import type { RunOptions } from "../src/node/route/run.ts";
 import { nodeId } from "../src/vocabulary.ts";
-import type { Unit } from "../src/db/sql/request.ts";
+
+/** A cluster of one talks to nobody. */
+const noLinks: Links = {
+  setPeers: () => {},
+  send: () => false,
+  openSync: () => Promise.reject(new Error("no other node")),
+  isUp: () => false,
+  close: () => {},
+};
 
 export type InProcessFigure = { readonly callers: number; readonly perSecond: number };
 
@@ -16,13 +28,14 @@ export async function inProcessWrites(dir: string, seconds: number): Promise<InP
   const clock = new RealClock();
   const self = nodeId("solo");
   const running = await openNode({
-    ...{ self, dir, clock, disk: new RealDisk(), seed: 1, secret: "bench", token: "bench" },
+    ...{ self, dir, clock, disk: new RealDisk(), seed: 1 },
+    driver: realDriver({ statementMs: limits.statementMs, readers: 1 }),
+    openLinks: () => noLinks,
+    forwarder: new Forwarder({ token: "bench", self }),
     initial: [{ id: self, kind: "voter", address: "127.0.0.1:1" }],
     contacts: [],
     logRetentionBytes: limits.logRetentionBytes,
-    statementMs: limits.statementMs,
     syncBytesPerSecond: limits.syncBytesPerSecond,
-    readers: 1,
     onEvent: () => {},
     onFatal: (error) => {
       throw error;

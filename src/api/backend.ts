@@ -6,8 +6,13 @@
  */
 
 import type { Unit } from "../db/sql/request.ts";
-import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
-import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type {
+  ClusterStatus,
+  NodeStatus,
+  NodeVerdict,
+  VerifyReport,
+} from "../node/report/node-status.ts";
+import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { Member, Membership, NodeId } from "../vocabulary.ts";
 
 export interface Backend {

@@ -5,9 +5,9 @@ import { createServer } from "node:net";
 import { type TestContext, test } from "node:test";
 import { ClientError, type ErrorCode } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
-import { Forwarder } from "../node/forward.ts";
-import { internalToken } from "../node/forward-wire.ts";
-import type { RunOptions } from "../node/run.ts";
+import { Forwarder } from "../node/route/forward.ts";
+import { internalToken } from "../node/route/forward-wire.ts";
+import type { RunOptions } from "../node/route/run.ts";
 import { lsn, nodeId, term } from "../vocabulary.ts";
 import { get, okAnswer, post, ScriptedBackend, secret, serve } from "./scripted-backend.test.ts";
 

@@ -8,8 +8,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { encodeAnswer, internalPaths, isAuthorized } from "../node/forward-wire.ts";
-import { parseConsistency, type RunOptions } from "../node/run.ts";
+import { encodeAnswer, internalPaths, isAuthorized } from "../node/route/forward-wire.ts";
+import { parseConsistency, type RunOptions } from "../node/route/run.ts";
 import { parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";

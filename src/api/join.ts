@@ -3,10 +3,13 @@
  */
 
 import { ClientError, messageOf } from "../base/errors.ts";
-import { authorization, internalPaths, internalToken } from "../node/forward-wire.ts";
+import { authorization, internalPaths, internalToken } from "../node/route/forward-wire.ts";
 import type { Membership } from "../vocabulary.ts";
 
-/** Asks a member for the list of members. Throws ClientError NOT_READY when it cannot be had, UNAUTHORIZED for a wrong secret. */
+/**
+ * Asks a member for the list of members. Throws ClientError: NOT_READY when it cannot be had, UNAUTHORIZED for a wrong
+ * secret.
+ */
 export async function joinCluster(address: string, secret: string): Promise<Membership> {
   let response: Response;
   try {

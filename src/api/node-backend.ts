@@ -5,8 +5,13 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
-import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
-import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type {
+  ClusterStatus,
+  NodeStatus,
+  NodeVerdict,
+  VerifyReport,
+} from "../node/report/node-status.ts";
+import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
 import type { Member, Membership, NodeId } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";

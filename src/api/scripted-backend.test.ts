@@ -3,8 +3,13 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { RealClock } from "../host/clock.ts";
-import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "../node/node-status.ts";
-import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type {
+  ClusterStatus,
+  NodeStatus,
+  NodeVerdict,
+  VerifyReport,
+} from "../node/report/node-status.ts";
+import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import { lsn, type Member, type Membership, nodeId, term } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 import { type ApiOptions, ApiServer } from "./server.ts";

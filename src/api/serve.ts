@@ -4,13 +4,17 @@
  */
 
 import { randomInt } from "node:crypto";
+import type { Duplex } from "node:stream";
 import { ClientError, messageOf } from "../base/errors.ts";
 import { RealClock } from "../host/clock.ts";
 import { RealDisk } from "../host/disk.ts";
 import { limits } from "../limits.ts";
-import { internalToken } from "../node/forward-wire.ts";
 import { openNode } from "../node/open.ts";
+import { realDriver } from "../node/real-driver.ts";
+import { Forwarder } from "../node/route/forward.ts";
+import { internalToken } from "../node/route/forward-wire.ts";
 import type { RunningNode } from "../node/running-node.ts";
+import { PeerLinks } from "../peer/links.ts";
 import { version } from "../version.ts";
 import { type Member, type Membership, nodeId } from "../vocabulary.ts";
 import { joinCluster } from "./join.ts";
@@ -41,30 +45,40 @@ export type StartedNode = {
   readonly failed: Promise<Error>;
 };
 
-/** Serves when it resolves; whether it has a leader yet is another matter. Throws what `openNode` and the port throw. */
+/** Serves when it resolves, with or without a leader. Throws what `openNode` and the port throw. */
 export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const secret = secretOf(options);
   const address = `${options.listen.host}:${options.listen.port}`;
   const { promise: failed, resolve: fail } = Promise.withResolvers<Error>();
   const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret);
+  const clock = new RealClock();
+  const self = nodeId(options.id);
+  let links: PeerLinks | undefined;
   const running = await openNode({
-    self: nodeId(options.id),
+    self,
     dir: options.dir,
-    clock: new RealClock(),
+    clock,
     disk: new RealDisk(),
+    driver: realDriver(options),
     seed: randomInt(2 ** 31),
-    secret,
-    token: internalToken(secret),
+    openLinks: (events, instance) => {
+      links = new PeerLinks({
+        ...{ self, instance, secret, clock, ...events },
+        onLinkUp: () => {},
+        onEvent: options.onEvent,
+      });
+      return links;
+    },
+    forwarder: new Forwarder({ token: internalToken(secret), self }),
     initial: initialMembers(options, address),
     contacts,
     logRetentionBytes: options.logRetentionBytes,
-    statementMs: options.statementMs,
     syncBytesPerSecond: options.syncBytesPerSecond,
-    readers: options.readers,
     onEvent: options.onEvent,
     onFatal: fail,
   });
-  const api = await listen(options, running, secret);
+  const accept = (socket: Duplex, head: Uint8Array) => links?.accept(socket, head);
+  const api = await listen(options, { running, secret, accept });
   running.begin();
   if (options.join !== undefined) void announce(options, running, address);
   return {
@@ -74,12 +88,17 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   };
 }
 
+type Listening = {
+  readonly running: RunningNode;
+  readonly secret: string;
+  accept(socket: Duplex, head: Uint8Array): void;
+};
+
 async function listen(
   options: NodeOptions,
-  running: RunningNode,
-  secret: string,
+  { running, secret, accept }: Listening,
 ): Promise<ApiServer> {
-  const { clock, links, self } = running.parts;
+  const { clock, self } = running.parts;
   try {
     return await ApiServer.listen({
       host: options.listen.host,
@@ -89,7 +108,7 @@ async function listen(
       secret,
       backend: new NodeBackend(running),
       clock,
-      onPeer: (socket, head) => links.accept(socket, head),
+      onPeer: accept,
       onFault: (error) => options.onEvent(`fault: ${faultText(error)}`),
     });
   } catch (error) {

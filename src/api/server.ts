@@ -18,7 +18,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
-import { internalToken } from "../node/forward-wire.ts";
+import { internalToken } from "../node/route/forward-wire.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { addOperationRoutes } from "./admin/operations.ts";
 import { addProbeRoutes } from "./admin/probes.ts";

@@ -8,7 +8,7 @@ import { DatabaseSync } from "node:sqlite";
 import { makeGenesisImage } from "../db/served/birth.ts";
 import { GroupCommit, type RunSession } from "../db/sql/group-commit.ts";
 import type { Unit } from "../db/sql/request.ts";
-import type { RunAnswer, RunOptions } from "../node/run.ts";
+import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import { lsn, term } from "../vocabulary.ts";
 import { ScriptedBackend } from "./scripted-backend.test.ts";
 

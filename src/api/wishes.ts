@@ -12,7 +12,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { consistencyForms, parseConsistency, type RunOptions } from "../node/run.ts";
+import { consistencyForms, parseConsistency, type RunOptions } from "../node/route/run.ts";
 import { parsePosition } from "../vocabulary.ts";
 
 /** Throws ClientError BAD_REQUEST. */

@@ -8,21 +8,16 @@
  * Not here: which entries are applied when (applying.ts), the repair itself (page-syncing.ts).
  */
 
-import { existsSync } from "node:fs";
 import { CorruptionError } from "../base/errors.ts";
 import { formatHash, type Hash64 } from "../base/hash.ts";
-import { ReaderPool } from "../db/process/reader-pool.ts";
-import { layoutOf } from "../db/served/layout.ts";
-import { Served } from "../db/served/served.ts";
 import { decodeGenesis } from "../payload/genesis.ts";
 import { decodePages } from "../payload/pages.ts";
 import type { Entry, EntryId, Pgno } from "../vocabulary.ts";
+import type { DatabaseDriver, Readers, ServedDatabase } from "./driver.ts";
 
 export type DatabaseOptions = {
   readonly dir: string;
-  readonly readers: number;
-  readonly readerMain: string;
-  readonly statementMs: number;
+  readonly driver: DatabaseDriver;
   onEvent(line: string): void;
   /** Told after the state changed. */
   onState(): void;
@@ -32,8 +27,8 @@ export type DatabaseOptions = {
 
 export class Database {
   readonly #options: DatabaseOptions;
-  #served: Served | undefined;
-  #pool: ReaderPool | undefined;
+  #served: ServedDatabase | undefined;
+  #pool: Readers | undefined;
   /** Why the database is not what it should be. */
   #damage: string | undefined;
   /** Pages that a scrub found to differ from their hashes. */
@@ -45,12 +40,12 @@ export class Database {
     this.#options = options;
   }
 
-  get served(): Served | undefined {
+  get served(): ServedDatabase | undefined {
     return this.#served;
   }
 
   /** The database, when it is there and whole. */
-  get whole(): Served | undefined {
+  get whole(): ServedDatabase | undefined {
     return this.#damage === undefined ? this.#served : undefined;
   }
 
@@ -62,7 +57,7 @@ export class Database {
     return this.#damagedPages;
   }
 
-  get pool(): ReaderPool | undefined {
+  get pool(): Readers | undefined {
     return this.#damage === undefined ? this.#pool : undefined;
   }
 
@@ -75,10 +70,10 @@ export class Database {
    * knows. A database that cannot be opened, or that differs, leaves the state damaged.
    */
   async open(expectedAt: (position: EntryId) => Promise<Hash64 | undefined>): Promise<void> {
-    const { dir } = this.#options;
-    if (!existsSync(layoutOf(dir).db)) return;
+    const { dir, driver, onForeignWrite } = this.#options;
+    if (!driver.exists(dir)) return;
     try {
-      this.#served = await Served.open(dir, { onForeignWrite: this.#options.onForeignWrite });
+      this.#served = await driver.open(dir, onForeignWrite);
     } catch (error) {
       if (!(error instanceof CorruptionError)) throw error;
       this.#damage = error.message;
@@ -116,9 +111,8 @@ export class Database {
 
   /** Page sync has put a first or a new file in place. */
   async reopen(): Promise<void> {
-    this.#served ??= await Served.open(this.#options.dir, {
-      onForeignWrite: this.#options.onForeignWrite,
-    });
+    const { dir, driver, onForeignWrite } = this.#options;
+    this.#served ??= await driver.open(dir, onForeignWrite);
     this.repaired();
   }
 
@@ -138,12 +132,12 @@ export class Database {
   async #applyGenesis(entry: Entry): Promise<void> {
     if (this.#served !== undefined) return;
     const { image } = decodeGenesis(entry.body);
-    await Served.create(this.#options.dir, image);
+    await this.#options.driver.create(this.#options.dir, image);
     await this.reopen();
   }
 
   #openPool(): void {
-    const { dir, readerMain, readers, statementMs } = this.#options;
-    this.#pool ??= ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs });
+    const { dir, driver } = this.#options;
+    this.#pool ??= driver.openReaders(dir);
   }
 }

@@ -14,7 +14,7 @@ import { ClientError, CorruptionError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
 import type { NodeId } from "../vocabulary.ts";
 
-export const dataFormat = 1;
+export const directoryFormat = 1;
 
 type Record1 = {
   readonly format: 1;
@@ -97,10 +97,10 @@ function parseRecord(bytes: Uint8Array, path: string): Record1 {
     });
   }
   const record = value as Partial<Record<keyof Record1, unknown>>;
-  if (typeof record.format === "number" && record.format > dataFormat) {
+  if (typeof record.format === "number" && record.format > directoryFormat) {
     throw new ClientError(
       "BAD_REQUEST",
-      `${path} has format ${record.format}, this version knows up to ${dataFormat}; ` +
+      `${path} has format ${record.format}, this version knows up to ${directoryFormat}; ` +
         "start the newer version again",
     );
   }

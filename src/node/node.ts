@@ -17,11 +17,11 @@
 
 import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
+import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import type { Envelope } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { MembershipChange, Proposal, RaftStatus, Ready } from "../raft/ready.ts";
-import { limits } from "../limits.ts";
 import type { Entry, EntryId, Lsn, NodeId, SnapshotId, Term } from "../vocabulary.ts";
 import type { Outbox } from "./outbox.ts";
 

@@ -12,14 +12,55 @@
 import { randomBytes } from "node:crypto";
 import { messageOf } from "../base/errors.ts";
 import { formatHash } from "../base/hash.ts";
-import { makeGenesisImage } from "../db/served/birth.ts";
+import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
+import type { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
 import type { ImageId } from "../sync/ports.ts";
 import type { Entry, EntryId, Lsn, NodeId, Term } from "../vocabulary.ts";
-import type { Leadership } from "./node.ts";
+import type { Applying } from "./applying.ts";
+import type { Database } from "./database.ts";
+import type { DatabaseDriver, Links } from "./driver.ts";
+import type { Identity } from "./identity.ts";
+import type { Members } from "./members.ts";
+import type { Leadership, Node } from "./node.ts";
 import type { Note } from "./notes.ts";
-import type { NodeParts } from "./open.ts";
+import type { PageSyncing } from "./page-sync/page-syncing.ts";
+import type { Lag } from "./report/lag.ts";
+import type { StatusReport } from "./report/status-report.ts";
+import type { Reads } from "./route/reads.ts";
+import type { Forwarding, Routing } from "./route/routing.ts";
+import type { Upkeep } from "./upkeep.ts";
+import type { Waiters } from "./waiters.ts";
+import type { Writes } from "./write/writes.ts";
+
+/** Everything a running node consists of. */
+export type NodeParts = {
+  readonly self: NodeId;
+  readonly dir: string;
+  readonly clock: Clock;
+  readonly driver: DatabaseDriver;
+  readonly node: Node;
+  readonly log: LogStore;
+  readonly links: Links;
+  readonly identity: Identity;
+  readonly database: Database;
+  readonly applying: Applying;
+  readonly applied: Waiters;
+  readonly lag: Lag;
+  readonly writes: Writes;
+  readonly reads: Reads;
+  readonly routing: Routing;
+  readonly forwarder: Forwarding;
+  readonly members: Members;
+  readonly upkeep: Upkeep;
+  readonly pageSyncing: PageSyncing;
+  readonly report: StatusReport;
+  onEvent(line: string): void;
+  onFatal(error: Error): void;
+  /** Lets another process have the directory. */
+  unlock(): void;
+};
 
 export class RunningNode {
   readonly parts: NodeParts;
@@ -201,12 +242,12 @@ export class RunningNode {
   }
 
   #proposeGenesis(term: Term): void {
-    const { node, dir, applying, log, onEvent } = this.parts;
+    const { node, dir, driver, applying, log, onEvent } = this.parts;
     if (this.#genesisTerm === term || applying.applied.lsn !== node.last.lsn) return;
     if (log.base.lsn > 0) return;
     this.#genesisTerm = term;
     const clusterId = randomBytes(12).toString("hex");
-    const body = encodeGenesis({ clusterId, image: makeGenesisImage(dir) });
+    const body = encodeGenesis({ clusterId, image: driver.genesisImage(dir) });
     const proposal = node.propose("genesis", body);
     if (proposal.accepted) onEvent(`a new cluster is born: ${clusterId}`);
   }

@@ -8,15 +8,15 @@
  */
 
 import { messageOf } from "../base/errors.ts";
-import type { Served } from "../db/served/served.ts";
 import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import type { Lsn, SnapshotId } from "../vocabulary.ts";
+import type { ServedDatabase } from "./driver.ts";
 
 export type UpkeepPorts = {
   readonly log: LogStore;
   readonly logRetentionBytes: number;
-  served(): Served | undefined;
+  served(): ServedDatabase | undefined;
   /** Highest LSN that every member has which the log should still serve. */
   neededFrom(): Lsn;
   logStartsAt(base: SnapshotId): void;

@@ -9,7 +9,7 @@ import { randomInt } from "node:crypto";
 import { messageOf } from "../base/errors.ts";
 import type { Cancel } from "../host/clock.ts";
 import type { Greeting, LinkGround } from "./greeting.ts";
-import type { Greeted, Refusal } from "./handshake.ts";
+import type { Greeted, Refusal } from "./introduction.ts";
 import { Lane } from "./lane.ts";
 
 /** What a dialler is told and asks. */

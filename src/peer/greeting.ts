@@ -13,16 +13,8 @@ import { dialUpgrade, type Wire } from "../host/sockets.ts";
 import type { limits } from "../limits.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { encodeFrame, FrameDecoder } from "./frames.ts";
-import {
-  type Accepting,
-  Dialling,
-  type Greeted,
-  type LaneKind,
-  nonceBytes,
-  type Refusal,
-  refusedFrame,
-  type Self,
-} from "./handshake.ts";
+import { type Accepting, Dialling, nonceBytes, refusedFrame } from "./handshake.ts";
+import type { Greeted, LaneKind, Refusal, Self } from "./introduction.ts";
 
 /** Value of the `Upgrade` header of a link between nodes. */
 export const upgradeProtocol = "paceline-peer";

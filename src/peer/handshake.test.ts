@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { ProtocolError } from "../base/errors.ts";
 import { nodeId } from "../vocabulary.ts";
 import { type Frame, frameTypes } from "./frames.ts";
-import { Accepting, Dialling, type Refusal, type Self, type Step } from "./handshake.ts";
+import { Accepting, Dialling, type Step } from "./handshake.ts";
+import type { Refusal, Self } from "./introduction.ts";
 
 const selfA: Self = { id: nodeId("a"), instance: "ia", clusterId: "c1", secret: "sesame" };
 const selfB: Self = { id: nodeId("b"), instance: "ib", clusterId: "c1", secret: "sesame" };

@@ -26,41 +26,17 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { type NodeId, nodeId, nodeIdPattern } from "../vocabulary.ts";
 import { type Frame, frameTypes } from "./frames.ts";
+import {
+  type Greeted,
+  type LaneKind,
+  lanes,
+  type Refusal,
+  refusals,
+  type Self,
+} from "./introduction.ts";
 
 /** Version of everything between two nodes. History: 1, the first. */
 export const protocolVersion = 1;
-
-/** Lanes by their number on the wire. */
-export const lanes = ["control", "data", "sync"] as const;
-export type LaneKind = (typeof lanes)[number];
-
-/** Why a link does not come up, by number on the wire. A reason is never given another number. */
-export const refusals = [
-  "protocol",
-  "version",
-  "wrong-secret",
-  "wrong-node",
-  "other-cluster",
-  "not-a-member",
-  "duplicate-id",
-] as const;
-export type Refusal = (typeof refusals)[number];
-
-/** What a node says about itself and is asked to prove. */
-export type Self = {
-  readonly id: NodeId;
-  readonly instance: string;
-  readonly clusterId: string | undefined;
-  readonly secret: string;
-};
-
-/** The other side of a link, proved. */
-export type Greeted = {
-  readonly id: NodeId;
-  readonly instance: string;
-  readonly clusterId: string | undefined;
-  readonly lane: LaneKind;
-};
 
 /** What to do after a frame. "done" and "refused" are the last steps; their frame, if any, is still to be sent. */
 export type Step =

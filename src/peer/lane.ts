@@ -20,7 +20,7 @@ import type { Cancel } from "../host/clock.ts";
 import type { Wire } from "../host/sockets.ts";
 import { encodeFrame, type Frame, type FrameDecoder, frameTypes } from "./frames.ts";
 import type { LinkGround, Opened } from "./greeting.ts";
-import type { Greeted } from "./handshake.ts";
+import type { Greeted } from "./introduction.ts";
 
 /** What the owner of a lane is told. */
 export type LaneListener = {

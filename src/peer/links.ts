@@ -30,7 +30,8 @@ import {
   type Opened,
   upgradeProtocol,
 } from "./greeting.ts";
-import { Accepting, type Greeted, nonceBytes, type Refusal, type Self } from "./handshake.ts";
+import { Accepting, nonceBytes } from "./handshake.ts";
+import type { Greeted, Refusal, Self } from "./introduction.ts";
 import { Lane } from "./lane.ts";
 import { Peer, type PeerEvents } from "./peer.ts";
 

@@ -17,7 +17,7 @@ import { decodeMessage, encodeMessage } from "./append-codec.ts";
 import { Dialler } from "./dialler.ts";
 import { frameTypes } from "./frames.ts";
 import { dialNode, type LinkGround } from "./greeting.ts";
-import type { LaneKind, Refusal, Self } from "./handshake.ts";
+import type { LaneKind, Refusal, Self } from "./introduction.ts";
 import type { Lane } from "./lane.ts";
 
 export type PeerEvents = {

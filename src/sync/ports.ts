@@ -73,7 +73,7 @@ export interface PageSink {
   hashesOf(from: Pgno, to: Pgno): Uint32Array;
   /** Called once, before the first `write`. With a page size that is not its own the sink drops what it has. */
   begin(image: { readonly pageSize: number; readonly pageCount: number }): Promise<void>;
-  /** Pages may come again, with newer content. What is written should survive a failed sync: it need not be sent again. */
+  /** Pages may come again, newer. What is written should survive a failed sync: it need not be sent again. */
   write(batch: PageBatch): Promise<void>;
   /** The image is complete and its checksum holds: pages above `pageCount` go, and it may take effect. */
   finish(image: ImageId): Promise<void>;

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ClusterStatus, NodeStatus } from "../../src/node/node-status.ts";
+import type { ClusterStatus, NodeStatus } from "../../src/node/report/node-status.ts";
 
 const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 

@@ -5,8 +5,8 @@
 
 import { closeSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { Load } from "./load.ts";
 import { sleep, type TestCluster } from "./cluster.ts";
+import { Load } from "./load.ts";
 import { rowsOf } from "./sql.ts";
 
 /** Grows a table of incompressible rows until the database has about `bytes`. */

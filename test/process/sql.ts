@@ -38,7 +38,7 @@ export async function execute(
   options: ExecuteOptions = {},
 ): Promise<Outcome> {
   const body = JSON.stringify({
-    requests: [{ type: "execute", stmt: { sql, args: args.map(valueOf) } }, { type: "close" }],
+    requests: [{ type: "execute", stmt: { sql, args: args.map(toValue) } }, { type: "close" }],
   });
   let response: Response;
   let text: string;
@@ -80,7 +80,7 @@ export async function rowsOf(
   throw new Error(`${sql}: ${outcome.code} ${outcome.message}`);
 }
 
-function valueOf(value: string | number | null): Value {
+function toValue(value: string | number | null): Value {
   if (value === null) return { type: "null" };
   if (typeof value === "string") return { type: "text", value };
   if (Number.isInteger(value)) return { type: "integer", value: String(value) };

@@ -11,7 +11,7 @@
 import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { SqlRequest, Unit } from "../../db/sql/request.ts";
-import type { RunOptions } from "../../node/run.ts";
+import type { RunOptions } from "../../node/route/run.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
 import type { Stream } from "./stream.ts";

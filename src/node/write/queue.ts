@@ -4,9 +4,9 @@
  */
 
 import { ClientError } from "../../base/errors.ts";
-import { limits } from "../../limits.ts";
 import type { Unit } from "../../db/sql/request.ts";
-import type { RunAnswer } from "../run.ts";
+import { limits } from "../../limits.ts";
+import type { RunAnswer } from "../route/run.ts";
 
 /** One unit on its way. */
 export type WriteItem = {

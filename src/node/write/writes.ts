@@ -18,14 +18,15 @@ import { randomBytes } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { ClientError, messageOf } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
-import type { Writer, WriterRun } from "../../db/process/writer.ts";
+import type { WriterRun } from "../../db/process/writer.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
 import type { Proposal } from "../../raft/raft.ts";
 import type { EntryId, Lsn, NodeId, Term } from "../../vocabulary.ts";
-import type { RunAnswer } from "../run.ts";
+import type { WriterProcess } from "../driver.ts";
+import type { RunAnswer } from "../route/run.ts";
 import { type AppliedHashes, HeadTable } from "./head-table.ts";
 import { Outcomes } from "./outcomes.ts";
 import { sessionGone, type WriteItem, WriteQueue } from "./queue.ts";
@@ -41,7 +42,7 @@ export type WritePorts = {
   drained(): Promise<void>;
   makeScratch(): Promise<{ path: string }>;
   hashes(): AppliedHashes;
-  spawnWriter(): Writer;
+  spawnWriter(): WriterProcess;
   /** Resolves if this node is still the leader, as of some moment after the call; throws ClientError if not. */
   confirmLead(): Promise<void>;
   onEvent(line: string): void;
@@ -55,9 +56,9 @@ export class Writes {
   #state: "off" | "preparing" | "ready" = "off";
   /** The term in which this node leads; set while state is not off. */
   #term: Term = 0 as Term;
-  #writer: Writer | undefined;
+  #writer: WriterProcess | undefined;
   /** Loaded and waiting, so that a promotion does not wait for a process to start. */
-  #spare: Writer | undefined;
+  #spare: WriterProcess | undefined;
   #head: HeadTable | undefined;
   #session: OpenSession | undefined;
   /** The open transaction is to be rolled back at the next turn. */

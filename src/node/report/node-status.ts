@@ -5,7 +5,7 @@
  * Not here: where the numbers come from.
  */
 
-import type { Lsn, MemberKind, NodeId, Pgno, Role, Term } from "../vocabulary.ts";
+import type { Lsn, MemberKind, NodeId, Pgno, Role, Term } from "../../vocabulary.ts";
 
 /** One node. Undefined is written as JSON null: not known, or the node did not answer. */
 export type NodeStatus = {

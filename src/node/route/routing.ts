@@ -6,24 +6,39 @@
  * reason to try again [decision: unknown is an outcome].
  */
 
-import { ClientError } from "../base/errors.ts";
-import { accessOf } from "../db/sql/classify.ts";
-import type { Stmt, Unit, Value } from "../db/sql/request.ts";
-import type { Clock } from "../host/clock.ts";
-import { limits } from "../limits.ts";
-import type { NodeId } from "../vocabulary.ts";
-import type { Forwarder } from "./forward.ts";
-import type { Leadership } from "./node.ts";
+import { ClientError } from "../../base/errors.ts";
+import { accessOf } from "../../db/sql/classify.ts";
+import type { Stmt, Unit, Value } from "../../db/sql/request.ts";
+import type { Clock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import type { NodeId } from "../../vocabulary.ts";
+import type { Leadership } from "../node.ts";
+import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
+import type { Writes } from "../write/writes.ts";
 import type { ReadAnswer, Reads } from "./reads.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
-import type { Writes } from "./write/writes.ts";
+
+/** Requests to other nodes. `forward.ts` is the real one and says what each throws. */
+export interface Forwarding {
+  run(address: string, unit: Unit, options: RunOptions): Promise<RunAnswer>;
+  closeSession(address: string, session: string): void;
+  status(address: string, timeoutMs: number): Promise<NodeStatus>;
+  verify(address: string): Promise<NodeVerdict>;
+  ask(
+    address: string,
+    sent: { method: "GET" | "POST" | "DELETE"; path: string; body?: string | undefined },
+    timeoutMs: number,
+  ): Promise<unknown>;
+  abandon(address: string): void;
+  close(): Promise<void>;
+}
 
 export type RoutePorts = {
   readonly self: NodeId;
   readonly clock: Clock;
   readonly reads: Reads;
   readonly writes: Writes;
-  readonly forwarder: Forwarder;
+  readonly forwarder: Forwarding;
   leadership(): Leadership;
   addressOf(id: NodeId): string | undefined;
 };

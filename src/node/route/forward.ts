@@ -19,13 +19,13 @@ import {
   errorCodes,
   messageOf,
   ProtocolError,
-} from "../base/errors.ts";
-import { accessOf } from "../db/sql/classify.ts";
-import type { Unit } from "../db/sql/request.ts";
-import { limits } from "../limits.ts";
-import type { NodeId } from "../vocabulary.ts";
+} from "../../base/errors.ts";
+import { accessOf } from "../../db/sql/classify.ts";
+import type { Unit } from "../../db/sql/request.ts";
+import { limits } from "../../limits.ts";
+import type { NodeId } from "../../vocabulary.ts";
+import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
 import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
-import type { NodeStatus, NodeVerdict } from "./node-status.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
 
 type Sent = {

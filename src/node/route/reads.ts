@@ -11,14 +11,15 @@
  * between wakes with an old answer and a lease that is over [etcd#20418].
  */
 
-import { ClientError } from "../base/errors.ts";
-import type { ReaderPool, ReaderSession, ReadOutcome } from "../db/process/reader-pool.ts";
-import type { Unit } from "../db/sql/request.ts";
-import type { Clock } from "../host/clock.ts";
-import { limits } from "../limits.ts";
-import type { EntryId, Lsn } from "../vocabulary.ts";
+import { ClientError } from "../../base/errors.ts";
+import type { ReadOutcome } from "../../db/process/reader-pool.ts";
+import type { Unit } from "../../db/sql/request.ts";
+import type { Clock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import type { EntryId, Lsn } from "../../vocabulary.ts";
+import type { Readers } from "../driver.ts";
+import type { Waiters } from "../waiters.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
-import type { Waiters } from "./waiters.ts";
 
 export type ReadOptions = Omit<RunOptions, "session">;
 
@@ -31,7 +32,7 @@ export type ReadPorts = {
   readonly clock: Clock;
   readonly applied: Waiters;
   /** The readers, while there is a database that may be read. */
-  pool(): ReaderPool | undefined;
+  pool(): Readers | undefined;
   lagMs(): number | undefined;
   hasLease(): boolean;
   /** The LSN that a linearizable read must have applied. Throws ClientError NO_LEADER. */
@@ -39,7 +40,10 @@ export type ReadPorts = {
   committedLsn(): Lsn;
 };
 
-type PinnedRead = { readonly reader: ReaderSession; cancelIdle: () => void };
+type PinnedRead = {
+  readonly reader: Awaited<ReturnType<Readers["openSession"]>>;
+  cancelIdle: () => void;
+};
 
 export class Reads {
   readonly #ports: ReadPorts;
@@ -109,7 +113,7 @@ export class Reads {
     pinned.reader.close();
   }
 
-  #pool(): ReaderPool {
+  #pool(): Readers {
     const pool = this.#ports.pool();
     if (pool === undefined) {
       throw new ClientError(

@@ -3,9 +3,9 @@
  * (encode them as the body of an entry).
  */
 
-import { runWriterChild } from "../db/process/writer-child.ts";
-import { Capture } from "../db/scratch/capture.ts";
-import { encodePages } from "../payload/pages.ts";
+import { runWriterChild } from "../../db/process/writer-child.ts";
+import { Capture } from "../../db/scratch/capture.ts";
+import { encodePages } from "../../payload/pages.ts";
 
 runWriterChild({
   openCapture: (path, pageSize) => Capture.open(path, pageSize),

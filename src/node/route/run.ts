@@ -7,7 +7,7 @@
  * Not here: how a request is routed (node/), how it came in (api/), how it goes to another node (forward.ts).
  */
 
-import type { EntryId } from "../vocabulary.ts";
+import type { EntryId } from "../../vocabulary.ts";
 
 /**
  * How fresh a read must be.

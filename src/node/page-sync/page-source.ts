@@ -2,19 +2,19 @@
  * The sending side of page sync: the served database as a source of pages.
  */
 
-import type { Served } from "../db/served/served.ts";
-import type { LogStore } from "../log/log-store.ts";
-import type { Cut, PageBatch, PageSource } from "../sync/ports.ts";
-import type { Lsn, Membership, Pgno, SnapshotId } from "../vocabulary.ts";
-import { CorruptionError } from "../base/errors.ts";
-import type { Applying } from "./applying.ts";
+import { CorruptionError } from "../../base/errors.ts";
+import type { LogStore } from "../../log/log-store.ts";
+import type { Cut, PageBatch, PageSource } from "../../sync/ports.ts";
+import type { Lsn, Membership, Pgno, SnapshotId } from "../../vocabulary.ts";
+import type { Applying } from "../applying.ts";
+import type { ServedDatabase } from "../driver.ts";
 
 export class ServedPages implements PageSource {
-  readonly #served: Served;
+  readonly #served: ServedDatabase;
   readonly #applying: Applying;
   readonly #log: LogStore;
 
-  constructor(served: Served, applying: Applying, log: LogStore) {
+  constructor(served: ServedDatabase, applying: Applying, log: LogStore) {
     this.#served = served;
     this.#applying = applying;
     this.#log = log;

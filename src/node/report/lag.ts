@@ -6,8 +6,8 @@
  *   undefined   this node has never been up to date since it started
  */
 
-import type { Clock } from "../host/clock.ts";
-import type { Lsn } from "../vocabulary.ts";
+import type { Clock } from "../../host/clock.ts";
+import type { Lsn } from "../../vocabulary.ts";
 
 export class Lag {
   readonly #clock: Clock;

@@ -8,22 +8,23 @@
  * It is repeated until it succeeds: with another leader, after a restart, from what is there already.
  */
 
-import { messageOf } from "../base/errors.ts";
-import { formatHash } from "../base/hash.ts";
-import type { Clock } from "../host/clock.ts";
-import type { Disk } from "../host/disk.ts";
-import type { LogStore } from "../log/log-store.ts";
-import type { Channel, ImageId } from "../sync/ports.ts";
-import type { SyncProgress } from "../sync/progress.ts";
-import { receivePages } from "../sync/receiver.ts";
-import { sendPages } from "../sync/sender.ts";
-import type { NodeId } from "../vocabulary.ts";
-import { formatPosition } from "../vocabulary.ts";
-import type { Applying } from "./applying.ts";
-import type { Database } from "./database.ts";
-import type { Identity } from "./identity.ts";
+import { messageOf } from "../../base/errors.ts";
+import { formatHash } from "../../base/hash.ts";
+import type { Clock } from "../../host/clock.ts";
+import type { Disk } from "../../host/disk.ts";
+import type { LogStore } from "../../log/log-store.ts";
+import type { Channel, ImageId } from "../../sync/ports.ts";
+import type { SyncProgress } from "../../sync/progress.ts";
+import { receivePages } from "../../sync/receiver.ts";
+import { sendPages } from "../../sync/sender.ts";
+import type { NodeId } from "../../vocabulary.ts";
+import { formatPosition } from "../../vocabulary.ts";
+import type { Applying } from "../applying.ts";
+import type { Database } from "../database.ts";
+import type { DatabaseDriver } from "../driver.ts";
+import type { Identity } from "../identity.ts";
+import type { Node } from "../node.ts";
 import { removeInstallRecord, writeInstallRecord } from "./install-record.ts";
-import type { Node } from "./node.ts";
 import { StagedPages } from "./page-sink.ts";
 import { ServedPages } from "./page-source.ts";
 
@@ -34,6 +35,7 @@ export type PageSyncPorts = {
   readonly log: LogStore;
   readonly node: Node;
   readonly identity: Identity;
+  readonly driver: DatabaseDriver;
   readonly database: Database;
   readonly applying: Applying;
   readonly bytesPerSecond: number;
@@ -127,9 +129,9 @@ export class PageSyncing {
   }
 
   async #receiveOnce(leader: NodeId, clusterId: string | undefined): Promise<void> {
-    const { dir, disk, clock, database, identity, onEvent } = this.#ports;
+    const { dir, disk, driver, clock, database, identity, onEvent } = this.#ports;
     const cluster = clusterId ?? identity.clusterId ?? "";
-    const sink = await StagedPages.open(dir, database, async (image) => {
+    const sink = await StagedPages.open({ dir, driver, database }, async (image) => {
       const { snapshot, position } = image;
       const checksum = formatHash(image.checksum);
       await writeInstallRecord(disk, dir, {

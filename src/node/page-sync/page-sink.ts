@@ -3,36 +3,31 @@
  * open and being read. Either takes effect at once and as a whole.
  */
 
-import { StagedPatch } from "../db/served/staged-patch.ts";
-import { StagedImage } from "../db/served/staging.ts";
-import { limits } from "../limits.ts";
-import type { ImageId, PageBatch, PageSink } from "../sync/ports.ts";
-import type { Pgno } from "../vocabulary.ts";
-import type { Database } from "./database.ts";
+import { limits } from "../../limits.ts";
+import type { ImageId, PageBatch, PageSink } from "../../sync/ports.ts";
+import type { Pgno } from "../../vocabulary.ts";
+import type { Database } from "../database.ts";
+import type { DatabaseDriver, StagedDatabase } from "../driver.ts";
 
 export class StagedPages implements PageSink {
-  readonly #staged: StagedImage | StagedPatch;
+  readonly #staged: StagedDatabase;
   readonly #beforeFinish: (image: ImageId) => Promise<void>;
 
-  private constructor(
-    staged: StagedImage | StagedPatch,
-    beforeFinish: (image: ImageId) => Promise<void>,
-  ) {
+  private constructor(staged: StagedDatabase, beforeFinish: (image: ImageId) => Promise<void>) {
     this.#staged = staged;
     this.#beforeFinish = beforeFinish;
   }
 
   /** `beforeFinish` runs when the image is complete and before it takes effect. */
   static async open(
-    dir: string,
-    database: Database,
+    { dir, driver, database }: { dir: string; driver: DatabaseDriver; database: Database },
     beforeFinish: (image: ImageId) => Promise<void>,
   ): Promise<StagedPages> {
     const { served } = database;
     const staged =
       served === undefined
-        ? await StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" })
-        : await StagedPatch.open(dir, served, database.damagedPages);
+        ? await driver.stageImage(dir)
+        : await driver.stagePatch(dir, served, database.damagedPages);
     return new StagedPages(staged, beforeFinish);
   }
 

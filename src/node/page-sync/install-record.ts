@@ -7,9 +7,9 @@
  *   record, database elsewhere         it was not: forget the plan, page sync will start again
  */
 
-import { CorruptionError } from "../base/errors.ts";
-import type { Disk } from "../host/disk.ts";
-import type { EntryId, SnapshotId } from "../vocabulary.ts";
+import { CorruptionError } from "../../base/errors.ts";
+import type { Disk } from "../../host/disk.ts";
+import type { EntryId, SnapshotId } from "../../vocabulary.ts";
 
 export type InstallRecord = {
   readonly format: 1;

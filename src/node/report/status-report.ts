@@ -2,16 +2,16 @@
  * What this node says of itself and of the cluster: status, verification, metrics. Reads, never decides.
  */
 
-import { formatHash } from "../base/hash.ts";
-import { messageOf } from "../base/errors.ts";
-import type { Clock } from "../host/clock.ts";
-import { limits } from "../limits.ts";
-import type { LogStore } from "../log/log-store.ts";
-import type { RaftStatus } from "../raft/raft.ts";
-import type { EntryId, Lsn, Member, NodeId } from "../vocabulary.ts";
-import type { Database } from "./database.ts";
-import type { Forwarder } from "./forward.ts";
-import type { Identity } from "./identity.ts";
+import { messageOf } from "../../base/errors.ts";
+import { formatHash } from "../../base/hash.ts";
+import type { Clock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import type { LogStore } from "../../log/log-store.ts";
+import type { RaftStatus } from "../../raft/raft.ts";
+import type { EntryId, Lsn, Member, NodeId } from "../../vocabulary.ts";
+import type { Database } from "../database.ts";
+import type { Identity } from "../identity.ts";
+import type { Forwarding } from "../route/routing.ts";
 import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "./node-status.ts";
 
 export type ReportPorts = {
@@ -20,7 +20,7 @@ export type ReportPorts = {
   readonly log: LogStore;
   readonly database: Database;
   readonly identity: Identity;
-  readonly forwarder: Forwarder;
+  readonly forwarder: Forwarding;
   raft(): RaftStatus;
   applied(): EntryId;
   lagMs(): number | undefined;

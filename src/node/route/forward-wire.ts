@@ -19,9 +19,9 @@
  */
 
 import { createHmac, hash, timingSafeEqual } from "node:crypto";
-import { ProtocolError } from "../base/errors.ts";
-import type { Condition, SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
-import { formatPosition, parsePosition } from "../vocabulary.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import type { Condition, SqlRequest, Stmt, Unit } from "../../db/sql/request.ts";
+import { formatPosition, parsePosition } from "../../vocabulary.ts";
 import { formatConsistency, type RunAnswer, type RunOptions } from "./run.ts";
 
 export const internalPaths = {

@@ -1,0 +1,242 @@
+/**
+ * The wiring of a node: makes the pieces and tells each of them what the others are. No decision and no state of its
+ * own; read it to see who knows whom.
+ */
+
+import { Prng } from "../base/prng.ts";
+import type { LogStore } from "../log/log-store.ts";
+import { decodeEnvelope } from "../raft/messages.ts";
+import { Raft } from "../raft/raft.ts";
+import type { Entry, Lsn, Membership, NodeId } from "../vocabulary.ts";
+import { Applying } from "./applying.ts";
+import type { Links } from "./driver.ts";
+import { Members } from "./members.ts";
+import { Node } from "./node.ts";
+import { decodeNote } from "./notes.ts";
+import type { Opened, OpenOptions } from "./open.ts";
+import { Outbox } from "./outbox.ts";
+import { PageSyncing } from "./page-sync/page-syncing.ts";
+import { Lag } from "./report/lag.ts";
+import { StatusReport } from "./report/status-report.ts";
+import { Reads } from "./route/reads.ts";
+import { Routing } from "./route/routing.ts";
+import { type NodeParts, RunningNode } from "./running-node.ts";
+import { Upkeep } from "./upkeep.ts";
+import { Waiters } from "./waiters.ts";
+import { Writes } from "./write/writes.ts";
+
+/** Gives the node once it is put together; the pieces call it only later. */
+type Whole = () => RunningNode;
+
+type Consensus = Pick<NodeParts, "node" | "links" | "lag"> & { readonly raft: Raft };
+
+export function assemble(options: OpenOptions, opened: Opened): RunningNode {
+  const { self, dir, clock, forwarder, onEvent, onFatal } = options;
+  const { log, identity, database, unlock } = opened;
+  const whole: Whole = () => running;
+  const consensus = assembleConsensus(options, opened, whole);
+  const { node, links, lag, raft } = consensus;
+  const applied = new Waiters(clock, opened.applied.lsn);
+  const applying = new Applying(log, opened.applied, {
+    change: (entry) => running.onChange(entry),
+    applied: (id) => running.onApplied(id),
+    damaged: (why) => running.onDamaged(why),
+    failed: (error) => running.onFailed(error),
+  });
+  const writes = assembleWrites(options, opened, consensus, whole);
+  const reads = assembleReads(options, opened, consensus, applied);
+  const leadership = () => node.leadership;
+  const routing = new Routing({
+    ...{ self, clock, reads, writes, forwarder, leadership },
+    addressOf: (id) => addressOf(raft, id),
+  });
+  const { driver } = options;
+  const kept = {
+    self,
+    dir,
+    clock,
+    driver,
+    node,
+    log,
+    links,
+    identity,
+    database,
+    applying,
+    applied,
+    lag,
+  };
+  const running: RunningNode = new RunningNode({
+    ...kept,
+    ...{ writes, reads, routing, forwarder },
+    ...assembleCare(options, { ...kept, raft, writes }, whole),
+    ...{ onEvent, onFatal, unlock },
+  });
+  running.parts.report.remember(opened.applied.lsn);
+  lag.applied(opened.applied.lsn);
+  const { membership } = raft.status();
+  links.setPeers(membership.length > 0 ? membership : options.contacts);
+  return running;
+}
+
+/** The core, its loop, and the way of messages in and out. */
+function assembleConsensus(
+  options: OpenOptions,
+  { log, identity, applied }: Opened,
+  whole: Whole,
+): Consensus {
+  const { self, clock, onEvent, forwarder } = options;
+  const raft = new Raft({
+    id: self,
+    prng: new Prng(options.seed),
+    nowMs: clock.nowMs(),
+    hardState: log.hardState,
+    base: log.base,
+    termRuns: log.termRuns(),
+    last: log.last,
+    lastChain: log.lastChain,
+    memberships: log.memberships(),
+    committedLsn: applied.lsn,
+  });
+  const lag = new Lag(clock);
+  const links = options.openLinks(
+    {
+      clusterId: () => identity.clusterId,
+      admits: (id) => isKnown(raft.status().membership, options.contacts, id),
+      onMessage: (from, envelope, entries) => receive(from, envelope, entries),
+      onLinkLost: (id) => {
+        node.linkLost(id);
+        // What was forwarded there has no answer to wait for.
+        const address = addressOf(raft, id);
+        if (address !== undefined) forwarder.abandon(address);
+      },
+      onSyncRequest: (from, channel) => whole().parts.pageSyncing.send(from, channel),
+    },
+    identity.instance,
+  );
+  const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]) =>
+    void links.send(envelope.to, envelope, entries);
+  const node = new Node({
+    ...{ raft, log, clock, outbox: new Outbox(log, send, onEvent) },
+    events: {
+      committed: (lsn) => whole().onCommitted(lsn),
+      leadership: (now) => whole().onLeadership(now),
+      pageSyncWanted: (by) => whole().onPageSyncWanted(by),
+      failed: (error) => whole().onFailed(error),
+    },
+  });
+  const receive = (from: NodeId, envelope: unknown, entries: readonly Entry[]) => {
+    const note = decodeNote(envelope);
+    if (note !== undefined) return whole().onNote(from, note);
+    const decoded = decodeEnvelope(envelope);
+    // The link proved who is speaking; an envelope that says otherwise is not worth an answer.
+    if (decoded.from !== from || decoded.to !== self) return;
+    node.step(decoded, entries);
+    if (decoded.message.type === "append") lag.heard(decoded.message.committedLsn);
+  };
+  return { raft, node, links, lag };
+}
+
+function assembleWrites(
+  { self, clock, driver, onEvent }: OpenOptions,
+  { database }: Opened,
+  { node }: Consensus,
+  whole: Whole,
+): Writes {
+  return new Writes({
+    ...{ self, clock, onEvent },
+    propose: (body) => node.propose("payload", body),
+    last: () => node.last,
+    drained: () => whole().drained(),
+    makeScratch: () => database.whole!.makeScratch(),
+    hashes: () => {
+      const served = database.whole!;
+      return {
+        pageCount: served.pageCount,
+        checksum: () => served.checksum(),
+        hashOf: (pgno) => served.table.hashOf(pgno),
+      };
+    },
+    spawnWriter: () => driver.spawnWriter(),
+    confirmLead: () => whole().confirmLead(),
+    failed: (error) => whole().onFailed(error),
+  });
+}
+
+function assembleReads(
+  { clock }: OpenOptions,
+  { database }: Opened,
+  { node, lag }: Consensus,
+  applied: Waiters,
+): Reads {
+  return new Reads({
+    ...{ clock, applied },
+    pool: () => database.pool,
+    lagMs: () => lag.lagMs(node.leadership.leading),
+    hasLease: () => node.hasLease(),
+    readIndex: () => node.readIndex(),
+    committedLsn: () => node.status().committedLsn,
+  });
+}
+
+type Cared = Pick<
+  NodeParts,
+  "node" | "log" | "links" | "identity" | "database" | "applying" | "applied" | "lag" | "writes"
+> & { readonly raft: Raft };
+
+/** What looks after members, space, pages and the report. */
+function assembleCare(
+  options: OpenOptions,
+  parts: Cared,
+  whole: Whole,
+): Pick<NodeParts, "members" | "upkeep" | "pageSyncing" | "report"> {
+  const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
+  const { node, log, links, identity, database, applying, applied, lag, writes, raft } = parts;
+  const members = new Members({
+    ...{ clock, writes, onEvent },
+    status: () => raft.status(),
+    changeMembership: (change) => node.changeMembership(change),
+    isUp: (id) => links.isUp(id),
+  });
+  const upkeep = new Upkeep({
+    ...{ log, onEvent, logRetentionBytes: options.logRetentionBytes },
+    served: () => database.whole,
+    neededFrom: () => neededFrom(raft, links, log),
+    logStartsAt: (base) => node.logStartsAt(base),
+    failed: (error) => whole().onFailed(error),
+  });
+  const pageSyncing = new PageSyncing({
+    ...{ dir, disk, driver, clock, log, node, identity, database, applying, onEvent },
+    bytesPerSecond: options.syncBytesPerSecond,
+    openSync: (to) => links.openSync(to),
+    ended: (leader, image) => whole().onPageSyncEnded(leader, image),
+    installed: (image) => whole().onInstalled(image),
+  });
+  const report = new StatusReport({
+    ...{ self, clock, log, database, identity, forwarder },
+    raft: () => raft.status(),
+    applied: () => applying.applied,
+    lagMs: () => lag.lagMs(node.leadership.leading),
+    reached: (lsn) => applied.wait(lsn, verifyWaitMs),
+    urlOf: (address) => `http://${address}`,
+  });
+  return { members, upkeep, pageSyncing, report };
+}
+
+/** How long a comparison of checksums waits until this node is where the other one was. */
+const verifyWaitMs = 3_000;
+
+function addressOf(raft: Raft, id: NodeId): string | undefined {
+  return raft.status().membership.find((m) => m.id === id)?.address;
+}
+
+function isKnown(membership: Membership, contacts: Membership, id: NodeId): boolean {
+  if (membership.length > 0) return membership.some((m) => m.id === id);
+  return contacts.length === 0 || contacts.some((m) => m.id === id);
+}
+
+/** What the slowest reachable member still lacks. */
+function neededFrom(raft: Raft, links: Links, log: LogStore): Lsn {
+  const { progress } = raft.status();
+  const behind = progress.filter((p) => links.isUp(p.id)).map((p) => p.matchLsn);
+  return Math.min(log.last.lsn, ...behind) as Lsn;
+}

@@ -1,5 +1,0 @@
-/** Main module of a reader process. */
-
-import { runReaderChild } from "../db/process/reader-child.ts";
-
-runReaderChild();

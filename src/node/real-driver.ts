@@ -1,0 +1,35 @@
+/** The real database of a node: files, locks, processes. Its simulated twin is in sim/. */
+
+import { existsSync } from "node:fs";
+import { assert } from "../base/assert.ts";
+import { ReaderPool } from "../db/process/reader-pool.ts";
+import { Writer } from "../db/process/writer.ts";
+import { makeGenesisImage } from "../db/served/birth.ts";
+import { lockDirectory } from "../db/served/dir-lock.ts";
+import { layoutOf } from "../db/served/layout.ts";
+import { Served } from "../db/served/served.ts";
+import { StagedPatch } from "../db/served/staged-patch.ts";
+import { StagedImage } from "../db/served/staging.ts";
+import { limits } from "../limits.ts";
+import type { DatabaseDriver } from "./driver.ts";
+
+const writerMain = new URL("children/writer-main.ts", import.meta.url).pathname;
+const readerMain = new URL("children/reader-main.ts", import.meta.url).pathname;
+
+export function realDriver(options: { statementMs: number; readers: number }): DatabaseDriver {
+  const { statementMs, readers } = options;
+  return {
+    lock: lockDirectory,
+    exists: (dir) => existsSync(layoutOf(dir).db) || existsSync(layoutOf(dir).ready),
+    open: (dir, onForeignWrite) => Served.open(dir, { onForeignWrite }),
+    create: (dir, image) => Served.create(dir, image),
+    genesisImage: makeGenesisImage,
+    openReaders: (dir) => ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs }),
+    spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
+    stageImage: (dir) => StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" }),
+    stagePatch: (dir, served, damaged) => {
+      assert(served instanceof Served, "a staged patch belongs to a real database");
+      return StagedPatch.open(dir, served, damaged);
+    },
+  };
+}
