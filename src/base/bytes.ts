@@ -72,7 +72,9 @@ export class ByteReader {
 
   #take(length: number): number {
     if (length > this.left) {
-      throw new ProtocolError(`bytes end early: wanted ${length} at ${this.#at}, have ${this.left}`);
+      throw new ProtocolError(
+        `bytes end early: wanted ${length} at ${this.#at}, have ${this.left}`,
+      );
     }
     const at = this.#at;
     this.#at += length;

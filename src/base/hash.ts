@@ -37,13 +37,21 @@ export function formatHash(value: Hash64): string {
 }
 
 export function parseHash(text: string): Hash64 {
-  return { high: Number.parseInt(text.slice(0, 8), 16), low: Number.parseInt(text.slice(8, 16), 16) };
+  return {
+    high: Number.parseInt(text.slice(0, 8), 16),
+    low: Number.parseInt(text.slice(8, 16), 16),
+  };
 }
 
 /** Chain of an entry, from the chain of the one before. */
 export function chainHash(
   previousChain: string,
-  entry: { readonly lsn: Lsn; readonly term: Term; readonly kind: EntryKind; readonly body: Uint8Array },
+  entry: {
+    readonly lsn: Lsn;
+    readonly term: Term;
+    readonly kind: EntryKind;
+    readonly body: Uint8Array;
+  },
 ): string {
   const bodyDigest = hash("sha256", entry.body, "hex");
   return hash(

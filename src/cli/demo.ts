@@ -9,7 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { VerifyReport } from "../node/node-status.ts";
+import type { VerifyReport } from "../node/report/node-status.ts";
 import { freePorts, LocalCluster, type LocalNode } from "./local/local-cluster.ts";
 import { OrderClients, ordersTable } from "./local/order-clients.ts";
 import { Hrana } from "./remote/hrana.ts";

@@ -3,7 +3,7 @@
  */
 
 import type { Command } from "commander";
-import type { NodeStatus } from "../node/node-status.ts";
+import type { NodeStatus } from "../node/report/node-status.ts";
 import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
 import { formatTable } from "./table.ts";
 import { Failure, type Terminal } from "./terminal.ts";

@@ -3,7 +3,7 @@
  */
 
 import type { Command } from "commander";
-import type { NodeVerdict, VerifyReport } from "../node/node-status.ts";
+import type { NodeVerdict, VerifyReport } from "../node/report/node-status.ts";
 import { defaultUrl, Remote } from "./remote/remote.ts";
 import { formatTable } from "./table.ts";
 import { Failure, type Terminal } from "./terminal.ts";

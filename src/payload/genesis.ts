@@ -39,7 +39,9 @@ export function decodeGenesis(body: Uint8Array): Genesis {
   const pageSize = reader.u32();
   const pages = reader.bytes(reader.left);
   if (pages.byteLength === 0 || pages.byteLength % pageSize !== 0) {
-    throw new CorruptionError(`genesis has ${pages.byteLength} bytes, not whole pages of ${pageSize}`);
+    throw new CorruptionError(
+      `genesis has ${pages.byteLength} bytes, not whole pages of ${pageSize}`,
+    );
   }
   return { clusterId, image: { pageSize, pages } };
 }

@@ -7,7 +7,7 @@
  */
 
 import { type Dispatcher, request } from "undici";
-import type { ClusterStatus } from "../../node/node-status.ts";
+import type { ClusterStatus } from "../../node/report/node-status.ts";
 import { Failure, misuse } from "../terminal.ts";
 
 /** What a node answered when it did not do what it was asked. */
