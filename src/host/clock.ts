@@ -19,6 +19,8 @@ export interface Clock {
   every(ms: number, f: () => void): Cancel;
   /** Calls `f` once, not before `ms` have passed. What `f` throws ends the process. */
   after(ms: number, f: () => void): Cancel;
+  /** Calls `f` once, when everything that is due now has run: what else arrives until then comes first. */
+  turn(f: () => void): void;
 }
 
 export class RealClock implements Clock {
@@ -38,5 +40,9 @@ export class RealClock implements Clock {
   after(ms: number, f: () => void): Cancel {
     const timer = setTimeout(f, ms);
     return () => clearTimeout(timer);
+  }
+
+  turn(f: () => void): void {
+    setImmediate(f);
   }
 }

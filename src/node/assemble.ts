@@ -32,7 +32,7 @@ type Consensus = Pick<NodeParts, "node" | "links" | "lag"> & { readonly raft: Ra
 
 export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { self, dir, clock, forwarder, onEvent, onFatal } = options;
-  const { log, identity, database, unlock } = opened;
+  const { log, identity, database, randomHex, unlock } = opened;
   const whole: Whole = () => running;
   const consensus = assembleConsensus(options, opened, whole);
   const { node, links, lag, raft } = consensus;
@@ -69,7 +69,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     ...kept,
     ...{ writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes }, whole),
-    ...{ onEvent, onFatal, unlock },
+    ...{ randomHex, onEvent, onFatal, unlock },
   });
   running.parts.report.remember(opened.applied.lsn);
   lag.applied(opened.applied.lsn);
@@ -138,12 +138,12 @@ function assembleConsensus(
 
 function assembleWrites(
   { self, clock, driver, onEvent }: OpenOptions,
-  { database }: Opened,
+  { database, randomHex }: Opened,
   { node }: Consensus,
   whole: Whole,
 ): Writes {
   return new Writes({
-    ...{ self, clock, onEvent },
+    ...{ self, clock, randomHex, onEvent },
     propose: (body) => node.propose("payload", body),
     last: () => node.last,
     drained: () => whole().drained(),

@@ -9,7 +9,6 @@
  * Not here: term and vote (log/), position of the database (the database itself).
  */
 
-import { randomBytes } from "node:crypto";
 import { ClientError, CorruptionError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
 import type { NodeId } from "../vocabulary.ts";
@@ -35,12 +34,17 @@ export class Identity {
   }
 
   /** Reads the directory's identity or gives it one. Throws ClientError when it belongs to another node. */
-  static async open(disk: Disk, dir: string, id: NodeId): Promise<Identity> {
+  static async open(
+    disk: Disk,
+    dir: string,
+    id: NodeId,
+    randomHex: (bytes: number) => string,
+  ): Promise<Identity> {
     const path = `${dir}/identity.json`;
     await disk.makeDirectory(dir);
     const bytes = (await disk.exists(path)) ? await disk.readFile(path) : undefined;
     if (bytes === undefined) {
-      const instance = randomBytes(8).toString("hex");
+      const instance = randomHex(8);
       const made = new Identity(disk, path, {
         format: 1,
         nodeId: id,

@@ -5,6 +5,7 @@
  * Not here: how the pieces are wired together (assemble.ts).
  */
 
+import { randomBytes } from "node:crypto";
 import { ClientError } from "../base/errors.ts";
 import { formatHash, type Hash64, zeroChain } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
@@ -29,6 +30,8 @@ export type OpenOptions = {
   readonly driver: DatabaseDriver;
   /** For the draws of consensus. */
   readonly seed: number;
+  /** So many random bytes as hex digits, for names that must never meet twice. From the machine when absent. */
+  readonly randomHex?: ((bytes: number) => string) | undefined;
   /** Members of a new cluster; empty for a node that joins one. Ignored when the log knows better. */
   readonly initial: Membership;
   /** Members to talk to before the log names any. */
@@ -50,6 +53,7 @@ export type Opened = {
   readonly database: Database;
   /** Where applying goes on. */
   readonly applied: EntryId;
+  randomHex(bytes: number): string;
   /** Lets another process have the directory. */
   unlock(): void;
 };
@@ -64,7 +68,8 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
   await disk.makeDirectory(dir);
   const unlock = driver.lock(dir);
   try {
-    const identity = await Identity.open(disk, dir, self);
+    const randomHex = options.randomHex ?? machineHex;
+    const identity = await Identity.open(disk, dir, self, randomHex);
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
     const base = { ...initial, membership: options.initial };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
@@ -78,13 +83,15 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     await database.open((position) => expectedChecksum(log, position));
     await finishInstall(options, { log, database, identity });
     const applied = appliedAtStart(log, database);
-    running = assemble(options, { identity, log, database, applied, unlock });
+    running = assemble(options, { identity, log, database, applied, randomHex, unlock });
     return running;
   } catch (error) {
     unlock();
     throw error;
   }
 }
+
+const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");
 
 /** The checksum that the log recorded for the entry at `position`; undefined when the log does not reach back. */
 async function expectedChecksum(log: LogStore, position: EntryId): Promise<Hash64 | undefined> {

@@ -9,7 +9,6 @@
  *   how it is                      status-report.ts   how it begins               open.ts
  */
 
-import { randomBytes } from "node:crypto";
 import { messageOf } from "../base/errors.ts";
 import { formatHash } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
@@ -56,6 +55,7 @@ export type NodeParts = {
   readonly upkeep: Upkeep;
   readonly pageSyncing: PageSyncing;
   readonly report: StatusReport;
+  randomHex(bytes: number): string;
   onEvent(line: string): void;
   onFatal(error: Error): void;
   /** Lets another process have the directory. */
@@ -242,11 +242,11 @@ export class RunningNode {
   }
 
   #proposeGenesis(term: Term): void {
-    const { node, dir, driver, applying, log, onEvent } = this.parts;
+    const { node, dir, driver, applying, log, randomHex, onEvent } = this.parts;
     if (this.#genesisTerm === term || applying.applied.lsn !== node.last.lsn) return;
     if (log.base.lsn > 0) return;
     this.#genesisTerm = term;
-    const clusterId = randomBytes(12).toString("hex");
+    const clusterId = randomHex(12);
     const body = encodeGenesis({ clusterId, image: driver.genesisImage(dir) });
     const proposal = node.propose("genesis", body);
     if (proposal.accepted) onEvent(`a new cluster is born: ${clusterId}`);

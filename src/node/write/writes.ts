@@ -14,7 +14,6 @@
  *     answered by its entry's fate (outcomes.ts)
  */
 
-import { randomBytes } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { ClientError, messageOf } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
@@ -36,6 +35,8 @@ import { OpenSession } from "./session.ts";
 export type WritePorts = {
   readonly self: NodeId;
   readonly clock: Clock;
+  /** So many random bytes, as hex digits. */
+  randomHex(bytes: number): string;
   propose(body: Uint8Array): Proposal;
   last(): EntryId;
   /** Resolves once everything in the log is applied here. */
@@ -218,7 +219,7 @@ export class Writes {
     if (this.#turning || this.#state !== "ready" || this.#held) return;
     this.#turning = true;
     // Whatever else arrives in this turn of the event loop joins the batch.
-    setImmediate(() => void this.#turns());
+    this.#ports.clock.turn(() => void this.#turns());
   }
 
   async #turns(): Promise<void> {
@@ -340,7 +341,7 @@ export class Writes {
     if (!open) {
       this.#endSession();
     } else if (this.#session === undefined) {
-      const id = `w.${this.#ports.self}.${randomBytes(12).toString("base64url")}`;
+      const id = `w.${this.#ports.self}.${this.#ports.randomHex(12)}`;
       this.#session = new OpenSession(id, this.#ports.clock, () => this.closeSession(id));
       this.#session.idle();
     } else {
