@@ -135,8 +135,9 @@ export const limits = {
 
   // Database.
   pageSize: 4096,
-  /** The served WAL is checkpointed when it has more frames than this (16 MiB of pages). */
-  checkpointFrames: 4_096,
+  /** The served WAL is checkpointed when it has more frames than this (64 MiB of pages): often enough to stay short,
+   *  seldom enough that a page written again and again is copied once. */
+  checkpointFrames: 16_384,
   /** The scratch WAL is remade from the served one when it has more frames than this (256 MiB of pages). */
   scratchFramesMax: 65_536,
   /** Frames that are applied before the event loop gets a turn: below 5 ms of work. */

@@ -31,7 +31,9 @@ export interface ServedDatabase {
   apply(pages: PageSet, position: EntryId, expected: Hash64 | undefined): Promise<void>;
   readPages(wanted: readonly Pgno[]): Promise<PageBatch>;
   onPagesChanged(listener: (pgnos: Uint32Array, pageCount: number) => void): () => void;
-  checkpoint(mode: "passive" | "truncate"): Promise<{ complete: boolean; frames: number }>;
+  checkpoint(
+    mode: "passive" | "restart" | "truncate",
+  ): Promise<{ complete: boolean; frames: number }>;
   syncWal(): Promise<void>;
   makeScratch(): Promise<{ path: string }>;
   scrub(): Promise<{ pages: number; damaged: Pgno[] }>;

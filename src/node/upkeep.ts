@@ -53,9 +53,8 @@ export class Upkeep {
   async #checkpoint(): Promise<void> {
     const served = this.#ports.served();
     if (served === undefined || served.walFrames < limits.checkpointFrames) return;
-    const { complete } = await served.checkpoint("passive");
     // Readers that hold an old view keep the WAL from starting over; a later round finds them gone.
-    if (complete) await served.checkpoint("truncate");
+    await served.checkpoint("restart");
   }
 
   async #dropEntries(): Promise<void> {

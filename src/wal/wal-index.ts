@@ -103,6 +103,18 @@ export function sameIndexHeader(a: IndexHeader, b: IndexHeader): boolean {
   return x.every((byte, i) => byte === y[i]);
 }
 
+/** Where the checkpoint state begins in -shm: nBackfill, five read marks; and, elsewhere, nBackfillAttempted. */
+export const checkpointStateAt = { state: 96, attempted: 128 };
+
+/**
+ * The checkpoint state of a log that starts over [wal.c walRestartHdr]: nothing copied yet, read mark 0 always zero,
+ * read mark 1 at zero, the others unused. Without the locks' bytes that follow it, and without nBackfillAttempted.
+ */
+export function encodeRestartedState(): Uint8Array {
+  const words = new Uint32Array([0, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff]);
+  return new Uint8Array(words.buffer);
+}
+
 /** Number of the block (from 0) that has the entry of `frame`. */
 export function blockOfFrame(frame: number): number {
   return Math.floor((frame + reservedWords - 1) / entriesPerBlock);

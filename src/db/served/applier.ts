@@ -153,10 +153,35 @@ export class Applier {
     }
     this.#header = found;
     this.#salts = found.salts;
+    this.#forgetFrames();
+  }
+
+  /** A new generation of the log begins: no page is in it. */
+  #forgetFrames(): void {
     if (this.#checkpointSequence !== undefined) this.#checkpointSequence++;
     this.#written = 0;
     this.#frameByPgno.clear();
     this.#hasRemnants = true;
+  }
+
+  /**
+   * Starts the log over, from its first frame, as SQLite's next writer would after a RESTART checkpoint [wal.c
+   * walRestartHdr]. The caller knows that everything is in the database file and that every reader reads only there:
+   * as long as that is so, new readers do the same, so nobody can be in the log when it begins anew. The file keeps
+   * its size: overwriting is cheaper than growing.
+   */
+  startOver(): void {
+    assert(!this.#inTransaction, "the log starts over inside a transaction");
+    this.assertUntouched();
+    const { salt1 } = this.#header.salts;
+    const salts = { salt1: (salt1 + 1) >>> 0, salt2: randomBytes(4).readUInt32BE(0) };
+    this.#header = { ...this.#header, mxFrame: 0, salts };
+    this.#salts = salts;
+    this.#files.writeNow("shm", index.encodeIndexHeaders(this.#header), 0);
+    const { state, attempted } = index.checkpointStateAt;
+    this.#files.writeNow("shm", index.encodeRestartedState(), state);
+    this.#files.writeNow("shm", new Uint8Array(4), attempted);
+    this.#forgetFrames();
   }
 
   /** One write for both copies of the header: the moment of the commit. */

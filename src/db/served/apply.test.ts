@@ -62,6 +62,7 @@ for (const seed of [1, 2, 3]) {
       await served.apply(batch.set, batch.position, batch.checksum);
       if (i % 11 === 5) await served.checkpoint("passive");
       if (i % 37 === 20) assert.equal((await served.checkpoint("truncate")).complete, true);
+      if (i % 17 === 9) assert.equal((await served.checkpoint("restart")).complete, true);
       if (i % 50 === 30) {
         const before = served.checksum();
         await served.close();

@@ -42,6 +42,8 @@ export type ServedOptions = {
   readonly onForeignWrite?: ForeignWriteListener | undefined;
 };
 
+export type CheckpointMode = "passive" | "restart" | "truncate";
+
 /** After every change: which pages are different, and how many there are. */
 export type PagesListener = (pgnos: Uint32Array, pageCount: number) => void;
 
@@ -220,15 +222,18 @@ export class Served {
   }
 
   /**
-   * Copies the WAL into the database file. `passive` goes as far as readers allow; `truncate` empties the WAL as
-   * well if no reader is in it. `complete` says whether it got there; `frames` is what the WAL has now.
+   * Copies the WAL into the database file. `passive` goes as far as readers allow; if no reader is in the WAL,
+   * `restart` lets it start over in the file it has, and `truncate` empties the file as well, which takes longer.
+   * `complete` says whether it got there; `frames` is what the WAL has now.
    */
-  checkpoint(mode: "passive" | "truncate"): Promise<{ complete: boolean; frames: number }> {
+  checkpoint(mode: CheckpointMode): Promise<{ complete: boolean; frames: number }> {
     const result = this.#checkpointTail.then(async () => {
       const complete = await this.#checkpointPassive();
       if (mode === "passive" || this.walFrames === 0) return { complete, frames: this.walFrames };
       return this.#exclusive(async () => {
-        const emptied = (await this.#passiveFromNow()) && (await this.#truncate());
+        const copied = await this.#passiveFromNow();
+        const emptied =
+          copied && (mode === "truncate" ? await this.#truncate() : await this.#restart());
         return { complete: emptied, frames: this.walFrames };
       });
     });
@@ -393,6 +398,23 @@ export class Served {
     if (!held) await lock.acquire();
     applier.assertUntouched();
     return emptied;
+  }
+
+  /** As `#truncate`; the log is started over by ourselves, once the lock is ours again and nobody has written. */
+  async #restart(): Promise<boolean> {
+    const { lock, checkpointer, applier } = this.#parts;
+    let isFree = false;
+    let held = false;
+    lock.release();
+    try {
+      isFree = checkpointer.restartNow();
+    } finally {
+      held = lock.acquireNow();
+    }
+    if (!held) await lock.acquire();
+    applier.assertUntouched();
+    if (isFree) applier.startOver();
+    return isFree;
   }
 
   /** Runs `action` when all exclusive work before it has ended. */

@@ -57,6 +57,12 @@ export class Checkpointer {
     return Number(row?.["busy"]) === 0;
   }
 
+  /** Makes sure that no reader is in the log, whose frames are all copied. The write lock must be free. */
+  restartNow(): boolean {
+    const row = translated(() => this.#connection.prepare("PRAGMA wal_checkpoint(RESTART)").get());
+    return Number(row?.["busy"]) === 0;
+  }
+
   async close(): Promise<void> {
     const worker = this.#worker;
     if (worker !== undefined) {
