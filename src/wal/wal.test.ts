@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Prng } from "../base/prng.ts";
 import { decodeWalHeader, encodeWalHeader, frameBytes } from "./format.ts";
 import { FrameEncoder } from "./frame-encoder.ts";
+import { blockOfFrame, frameBeforeBlock, IndexBlock } from "./index-block.ts";
 import { lockPage } from "./page-size.ts";
 import * as index from "./wal-index.ts";
 import { WalReader } from "./wal-reader.ts";
@@ -98,19 +99,19 @@ test("index headers are read back, and refused when the copies differ or a bit i
 });
 
 test("blocks hold 4062 and then 4096 entries", () => {
-  const check = (frame: number, block: number) => assert.equal(index.blockOfFrame(frame), block);
+  const check = (frame: number, block: number) => assert.equal(blockOfFrame(frame), block);
   check(1, 0);
   check(4062, 0);
   check(4063, 1);
   check(4062 + 4096, 1);
   check(4062 + 4097, 2);
-  assert.equal(index.frameBeforeBlock(0), 0);
-  assert.equal(index.frameBeforeBlock(2), 4062 + 4096);
+  assert.equal(frameBeforeBlock(0), 0);
+  assert.equal(frameBeforeBlock(2), 4062 + 4096);
   assert.equal(lockPage(4096), 262_145);
 });
 
 test("a block gives all of itself once, then what changed, at multiples of eight", () => {
-  const block = new index.IndexBlock(1);
+  const block = new IndexBlock(1);
   block.push(77);
   const first = block.takeChanged();
   assert.deepEqual([first.at, first.bytes.byteLength], [32_768, 32_768]);
@@ -119,6 +120,6 @@ test("a block gives all of itself once, then what changed, at multiples of eight
   assert.equal(second.at % 8, 0);
   assert.ok(second.at <= 32_768 + 4);
   assert.equal(second.at + second.bytes.byteLength, 65_536);
-  const zero = new index.IndexBlock(0).takeChanged();
+  const zero = new IndexBlock(0).takeChanged();
   assert.deepEqual([zero.at, zero.bytes.byteLength], [136, 32_768 - 136]);
 });

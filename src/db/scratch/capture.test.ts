@@ -11,6 +11,7 @@ import { pageHash } from "../../base/hash.ts";
 import type { Pgno } from "../../vocabulary.ts";
 import { decodeWalHeader, frameBytes, walHeaderBytes } from "../../wal/format.ts";
 import { FrameEncoder } from "../../wal/frame-encoder.ts";
+import { IndexBlock } from "../../wal/index-block.ts";
 import type { PageSet } from "../../wal/page-set.ts";
 import * as index from "../../wal/wal-index.ts";
 import { WalReader } from "../../wal/wal-reader.ts";
@@ -101,7 +102,7 @@ test("our frames and index blocks are byte for byte those of SQLite", () => {
 
   const encoder = new FrameEncoder(4096, 1);
   encoder.continueFrom(walHeader.salts, walHeader.checksum);
-  let block = new index.IndexBlock(0);
+  let block = new IndexBlock(0);
   let frame = 0;
   const checkBlock = () => {
     const { at, bytes } = block.takeChanged();
@@ -115,7 +116,7 @@ test("our frames and index blocks are byte for byte those of SQLite", () => {
     assert.ok(Buffer.from(encoder.take()).equals(wal.subarray(at, at + frameBytes(4096))));
     if (block.isFull()) {
       checkBlock();
-      block = new index.IndexBlock(block.block + 1);
+      block = new IndexBlock(block.block + 1);
     }
     block.push(pgno);
   });

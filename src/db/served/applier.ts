@@ -30,6 +30,7 @@ import {
   walHeaderBytes,
 } from "../../wal/format.ts";
 import { FrameEncoder } from "../../wal/frame-encoder.ts";
+import { blockOfFrame, frameBeforeBlock, IndexBlock } from "../../wal/index-block.ts";
 import * as index from "../../wal/wal-index.ts";
 import { WalReader } from "../../wal/wal-reader.ts";
 import type { Descriptors } from "./descriptors.ts";
@@ -58,7 +59,7 @@ export class Applier {
   /** Frames written, published or not. Equal to `header.mxFrame` outside of a transaction. */
   #written = 0;
   /** Our copy of the index block that the next entry goes into. */
-  #block = new index.IndexBlock(0);
+  #block = new IndexBlock(0);
   #inTransaction = false;
   /** Frames above `#written` may be in -wal and -shm: of a dead writer, or abandoned. */
   #hasRemnants = true;
@@ -206,7 +207,7 @@ export class Applier {
   #addEntry(pgno: number): void {
     if (this.#block.isFull()) {
       this.#writeBlock();
-      this.#block = new index.IndexBlock(this.#block.block + 1);
+      this.#block = new IndexBlock(this.#block.block + 1);
     }
     this.#block.push(pgno);
     this.#rememberFrame(pgno);
@@ -229,8 +230,8 @@ export class Applier {
 
   /** Makes our copy of the block after `mxFrame` anew, and the one in -shm equal: remnants are cleared by that. */
   #rebuildBlock(): void {
-    const block = new index.IndexBlock(index.blockOfFrame(this.#written + 1));
-    for (let f = index.frameBeforeBlock(block.block) + 1; f <= this.#written; f++) {
+    const block = new IndexBlock(blockOfFrame(this.#written + 1));
+    for (let f = frameBeforeBlock(block.block) + 1; f <= this.#written; f++) {
       block.push(this.#pgnoByFrame[f - 1]!);
     }
     this.#block = block;

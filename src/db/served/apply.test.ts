@@ -1,7 +1,7 @@
 /** Pages of a leader applied to a served database: the same bytes, the same table, nothing half done. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
@@ -74,7 +74,9 @@ for (const seed of [1, 2, 3]) {
     assert.deepEqual((await served.scrub()).damaged, []);
     const checksum = formatHash(served.checksum());
     const pageCount = served.pageCount;
+    assert.deepEqual(await served.checkpoint("restart"), { complete: true, frames: 0 });
     assert.deepEqual(await served.checkpoint("truncate"), { complete: true, frames: 0 });
+    assert.equal(statSync(`${served.path}-wal`).size, 0);
     await served.close();
     leader.connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     leader.connection.close();

@@ -229,7 +229,9 @@ export class Served {
   checkpoint(mode: CheckpointMode): Promise<{ complete: boolean; frames: number }> {
     const result = this.#checkpointTail.then(async () => {
       const complete = await this.#checkpointPassive();
-      if (mode === "passive" || this.walFrames === 0) return { complete, frames: this.walFrames };
+      // A log that has started over has no frames, but its file is as long as ever: truncate goes on then.
+      const isDone = mode === "passive" || (mode === "restart" && this.walFrames === 0);
+      if (isDone) return { complete, frames: this.walFrames };
       return this.#exclusive(async () => {
         const copied = await this.#passiveFromNow();
         const emptied =
