@@ -4,7 +4,8 @@
  * The core names ranges and never holds entries. Most are in the round at hand or in the log's cache; a follower that
  * is far behind has them read from disk, and then its messages queue behind that read, so that they stay in order.
  *
- * A range that the log can no longer give is dropped: the core will find out and ask for a page sync.
+ * What is read is bounded in bytes. A range of which only a part can be had leaves as that part: the answer tells the
+ * core how much it was. One of which nothing can be had is dropped: the core will find out and ask for a page sync.
  */
 
 import { messageOf } from "../base/errors.ts";
@@ -64,9 +65,9 @@ export class Outbox {
   #enqueue(envelope: Envelope, from: Lsn, to: Lsn): void {
     const before = this.#queueByNode.get(envelope.to) ?? Promise.resolve();
     const after = before
-      .then(() => this.#source.read(from, to, limits.peerFrameBytesMax))
+      .then(() => this.#read(from, to))
       .then((entries) => {
-        if (entries.length === to - from) this.#send(envelope, entries);
+        if (entries.length > 0) this.#send(withEntries(envelope, entries), entries);
       })
       .catch((error: unknown) => {
         this.#onProblem(`entries ${from} to ${to - 1} for ${envelope.to}: ${messageOf(error)}`);
@@ -76,4 +77,27 @@ export class Outbox {
       });
     this.#queueByNode.set(envelope.to, after);
   }
+
+  /** One read ends where a segment of the log does; a range need not. */
+  async #read(from: Lsn, to: Lsn): Promise<readonly Entry[]> {
+    const entries: Entry[] = [];
+    let bytesLeft: number = limits.appendBytesMax;
+    while (from + entries.length < to && bytesLeft > 0) {
+      const at = (from + entries.length) as Lsn;
+      const more = await this.#source.read(at, to, bytesLeft);
+      if (more.length === 0) break;
+      entries.push(...more);
+      for (const { body } of more) bytesLeft -= body.byteLength;
+    }
+    return entries;
+  }
+}
+
+/** The append with the range that the entries fill: all of its own, or its beginning. */
+function withEntries(envelope: Envelope, entries: readonly Entry[]): Envelope {
+  const { message } = envelope;
+  if (message.type !== "append") return envelope;
+  const { from } = message.range;
+  const range = { from, to: (from + entries.length) as Lsn };
+  return { ...envelope, message: { ...message, range } };
 }
