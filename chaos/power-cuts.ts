@@ -1,0 +1,125 @@
+/**
+ * The durability rig: one node, alone, under write load on a disk whose power is cut again and again. Whatever was
+ * acknowledged must be there afterwards; nobody else has a copy.
+ *
+ * The control is the same with fsync and fdatasync that do nothing and say that they did (native/preload.c). It must
+ * lose acknowledged writes; if it did not, the rig could not see a loss. The product has no switch for this.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Prng } from "../src/base/prng.ts";
+import { Ground } from "./load/ground.ts";
+import { Hrana } from "./load/hrana.ts";
+import { Inserts } from "./load/inserts.ts";
+import { Recorder } from "./load/recorder.ts";
+import type { ChaosNode } from "./nodes/chaos-node.ts";
+import type { ChaosOptions } from "./options.ts";
+import { clock, type Ran } from "./run.ts";
+import { Stage } from "./stage.ts";
+
+const startsWithinMs = 30_000;
+const tellEvery = 10;
+
+export type PowerCutSummary = {
+  readonly ok: boolean;
+  readonly control: boolean;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly cuts: number;
+  readonly acked: number;
+  readonly failed: number;
+  readonly unknown: number;
+  readonly lost: number;
+  readonly risen: number;
+  /** The node did not start again; only the control may come to that. */
+  readonly refusals: number;
+  readonly violations: readonly string[];
+};
+
+export async function runPowerCuts(
+  options: ChaosOptions,
+  { mountable }: { readonly mountable: boolean },
+  signal: AbortSignal,
+): Promise<Ran> {
+  if (!mountable) throw new Error("power cuts need root on Linux, to mount disks");
+  const control = options.noFsync;
+  const prng = new Prng(options.seed);
+  const recorder = new Recorder(({ kind, text }) =>
+    tell(`${control ? "" : "VIOLATION "}${kind}: ${text}`),
+  );
+  const tell = (line: string): void => console.log(`${clock(recorder.nowMs)} ${line}`);
+  const onCrash = (id: string, how: string) => recorder.violate("crash", `${id} ended: ${how}`);
+  const stage = await Stage.set({ ...options, nodes: 1, mountable, onCrash });
+  const node = stage.cluster.nodes[0]!;
+  if (stage.native === undefined) throw new Error("power cuts need a C compiler");
+  if (control) node.control({ syncLies: true });
+  const ground = new Ground(recorder, prng.child(), [node.url]);
+  const inserts = new Inserts(ground, options.clients);
+  const client = new Hrana(node.url);
+  let cuts = 0;
+  let refusals = 0;
+  try {
+    while (cuts < options.powerCuts! && !signal.aborted) {
+      await sleep(prng.integer(100, 1_200));
+      await cut(node, stage, prng);
+      cuts++;
+      if (!(await leads(stage))) {
+        refusals++;
+        recorder.violate("stuck", `after cut ${cuts} the node does not lead: ${node.tail(600)}`);
+        break;
+      }
+      await inserts.checkNew(`cut ${cuts}`, client);
+      if (cuts % tellEvery === 0) tell(`${cuts} cuts, ${recorder.acked} acked`);
+      if (control && recorder.violations.length > 0) break;
+    }
+    await ground.stop();
+    if (refusals === 0 && !control) await inserts.check("the end", client);
+  } finally {
+    await client.close();
+    await ground.close();
+    await stage.close();
+  }
+  return {
+    summary: summaryOf(recorder, { control, seed: options.seed, cuts, refusals }),
+    dir: stage.dir,
+  };
+}
+
+async function cut(node: ChaosNode, { cluster, native }: Stage, prng: Prng): Promise<void> {
+  node.mayExit = true;
+  node.disk.cutPower(native!.fsShutdown);
+  if (prng.chance(0.3)) await sleep(prng.integer(1, 30));
+  await node.kill(true);
+  await node.disk.remount();
+  await cluster.start(node);
+}
+
+/** Whether the node leads again before it ends by itself or time is up. */
+async function leads({ cluster }: Stage): Promise<boolean> {
+  const node = cluster.nodes[0]!;
+  const led = cluster.leader(startsWithinMs).then(
+    () => true,
+    () => false,
+  );
+  const is = await Promise.race([led, node.gone.then(() => false)]);
+  if (is) node.mayExit = false;
+  return is;
+}
+
+function summaryOf(
+  recorder: Recorder,
+  story: { control: boolean; seed: number; cuts: number; refusals: number },
+): PowerCutSummary {
+  const count = (kind: string) =>
+    recorder.violations.filter((v) => v.kind === kind).reduce((sum, v) => sum + v.count, 0);
+  const { acked, failed, unknown, violations } = recorder;
+  return {
+    ok: story.control ? count("lost") + story.refusals > 0 : violations.length === 0,
+    ...story,
+    seconds: Math.round(recorder.nowMs / 1000),
+    ...{ acked, failed, unknown },
+    lost: count("lost"),
+    risen: count("risen"),
+    violations: violations.map((v) => `${(v.atMs / 1000).toFixed(1)} s ${v.kind}: ${v.text}`),
+  };
+}
