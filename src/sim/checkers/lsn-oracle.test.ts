@@ -231,16 +231,18 @@ describe("positions and what was read at them", () => {
   }
 });
 
-type Kind = "registers" | "lists" | "transactions";
+const kinds = ["registers", "lists", "transactions", "list transactions"] as const;
+type Kind = (typeof kinds)[number];
 
 function wishes(prng: Prng, kind: Kind): () => Wish {
   let count = 0;
   return () => {
     const key = `k${prng.integer(0, 3)}`;
-    if (kind === "transactions") {
+    if (kind === "transactions" || kind === "list transactions") {
+      const write = kind === "transactions" ? "w" : "append";
       const value = Array.from({ length: prng.integer(1, 4) }, (): Json[] => {
         const name = `k${prng.integer(0, 3)}`;
-        return prng.chance(0.5) ? ["r", name, null] : ["w", name, count++];
+        return prng.chance(0.5) ? ["r", name, null] : [write, name, count++];
       });
       return { op: "txn", value };
     }
@@ -266,7 +268,7 @@ function randomHistory(seed: number, kind: Kind): Operation[] {
 }
 
 describe("random positions", () => {
-  for (const kind of ["registers", "lists", "transactions"] as const) {
+  for (const kind of kinds) {
     test(`350 right histories of ${kind} pass`, () => {
       for (let seed = 0; seed < 350; seed++) {
         const verdict = checkPositions(randomHistory(seed, kind), options);

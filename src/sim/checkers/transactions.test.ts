@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Prng } from "../../base/prng.ts";
 import { HistoryError, type Json } from "./history.ts";
-import { pairHistory } from "./operations.ts";
+import { type Operation, pairHistory } from "./operations.ts";
 import { byHand, type Hand, runPaired, runStore, tableEffect, type Wish } from "./test-store.ts";
 import {
   checkTransactions,
@@ -113,6 +113,16 @@ const bad: readonly Case[] = [
     ["G-single-realtime", "G0-realtime"],
   ],
   [
+    "realtime: a stale read long after",
+    [txn(1, "x+1"), txn(3, "y+1"), txn(4, "y:1"), txn(3, "z+1"), txn(2, "x:")],
+    ["G-single-realtime"],
+  ],
+  [
+    "G-single: half of an unknown transaction",
+    together(txn(1, "x+1 y+1", { type: "info" }), txn(2, "x:1 y:")),
+    ["G-single"],
+  ],
+  [
     "realtime: appends in the wrong order",
     [txn(1, "x+1"), txn(2, "x+2"), txn(3, "x:21")],
     ["G0-realtime"],
@@ -159,6 +169,11 @@ const good: readonly Case[] = [
     [],
   ],
   ["an unknown append is never seen", [txn(1, "x+1", { type: "info" }), txn(2, "x:")], []],
+  [
+    "an unknown append of a client is seen after a later read of the same client",
+    [txn(1, "x+1", { type: "info" }), txn(1, "x:"), txn(2, "x:1")],
+    [],
+  ],
   ["a failed append is never seen", [txn(1, "x+1", { type: "fail" }), txn(2, "x:")], []],
   [
     "concurrent, so the order is free",
@@ -271,6 +286,31 @@ describe("random transactions", () => {
     }
   });
 
+  test("what is flagged has no serial order, and nearly all that has none is flagged", () => {
+    let [wrong, flagged] = [0, 0];
+    for (let seed = 0; seed < 4000; seed++) {
+      const prng = new Prng(seed);
+      const operations = runPaired({
+        prng,
+        clients: 4,
+        operations: 6,
+        wish: wishes(prng.child(), 1000),
+        lost: prng.chance(0.3) ? 0.2 : 0,
+        effect: tableEffect,
+      });
+      const changed = operations.map((operation) => spoil(operation, prng));
+      const verdict = checkTransactions(changed);
+      const expected = existsOrder(changed, new Map());
+      if (expected) assert.deepEqual(verdict.anomalies, [], `seed ${seed}`);
+      else {
+        wrong++;
+        if (verdict.valid === false) flagged++;
+      }
+    }
+    assert.ok(wrong > 500, `${wrong} are wrong`);
+    assert.ok(flagged >= 0.97 * wrong, `${flagged} flagged of ${wrong}`);
+  });
+
   test("100,000 transactions", () => {
     const prng = new Prng(5);
     const operations = runPaired({
@@ -286,3 +326,31 @@ describe("random transactions", () => {
     assert.ok(performance.now() - startMs < 6000, "takes about a second");
   });
 });
+
+/** Now and then a read gives less than it should. */
+function spoil(operation: Operation, prng: Prng): Operation {
+  if (operation.outcome !== "ok" || !prng.chance(0.15)) return operation;
+  const output = (operation.output as [string, string, Json][]).map(([f, key, value]): Json[] => {
+    const isShort = f === "r" && Array.isArray(value) && prng.chance(0.7);
+    return [f, key, isShort ? value.slice(0, -1) : value];
+  });
+  return { ...operation, output };
+}
+
+/** The definition: some transaction that may come first, and an order of the rest. */
+function existsOrder(left: readonly Operation[], rows: Map<string, Json>): boolean {
+  if (left.every(({ outcome }) => outcome === "info")) return true;
+  const end = Math.min(...left.map(({ returnedAt }) => returnedAt));
+  return left.some((operation) => {
+    if (operation.invokedAt > end) return false;
+    const after = new Map(rows);
+    const answer = tableEffect(after, { op: "txn", value: operation.input });
+    const text = (output: Json | undefined): string =>
+      JSON.stringify(output).replaceAll("[]", "null");
+    if (operation.outcome === "ok" && text(answer) !== text(operation.output)) return false;
+    return existsOrder(
+      left.filter((other) => other !== operation),
+      after,
+    );
+  });
+}

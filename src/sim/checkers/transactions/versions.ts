@@ -3,7 +3,7 @@
  * longest list that anyone read of a key is the order in which its elements were written, and every other read must be
  * a prefix of it. That gives who wrote what the other replaced or read: edges ww, wr, rw.
  *
- * A committed append that nobody has read yet came after all that was read, so whoever read the whole longest list
+ * An append that happened and that nobody has read yet came after all that was read, so whoever read the whole longest list
  * precedes its writer.
  *
  * A transaction sees its own appends: they are cut from the end of its reads before anything is concluded from them.
@@ -193,7 +193,11 @@ function addRead(
   }
 }
 
-/** Committed appends that nobody read: after the last one that was read, and after all who read the whole list. */
+/**
+ * Appends that nobody read: after the last one that was read, and after all who read the whole list. One whose outcome
+ * is unknown counts as well: if nobody saw anything of its transaction, then nothing comes after it and it closes no
+ * cycle; else it is committed.
+ */
 function addUnread(
   { operations, graph }: Scope,
   key: Key,
@@ -202,12 +206,12 @@ function addUnread(
   const read = new Set(order);
   const unread = new Set<number>();
   for (const [element, { rank }] of key.writerByElement) {
-    if (!read.has(element) && operations[rank]!.outcome === "ok") unread.add(rank);
+    if (!read.has(element) && operations[rank]!.outcome !== "fail") unread.add(rank);
   }
   if (unread.size === 0) return;
   // Those that ended first and the readers that started last show a lost or unseen append before all others do.
   const writers = [...unread]
-    .sort((a, b) => operations[a]!.returnedAt - operations[b]!.returnedAt)
+    .sort((a, b) => operations[a]!.returnedAt - operations[b]!.returnedAt || 0)
     .slice(0, tailMax);
   const readers = compatible.filter(({ length }) => length === order.length).slice(-tailMax);
   const last = writerAt(key, order, order.length - 1);
