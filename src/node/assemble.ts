@@ -49,6 +49,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership },
     addressOf: (id) => addressOf(raft, id),
+    isUp: (id) => links.isUp(id),
   });
   const { driver } = options;
   const kept = {

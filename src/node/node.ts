@@ -92,15 +92,15 @@ export class Node {
     const nowMs = this.#clock.nowMs();
     const since = this.#persistingSinceMs;
     if (since !== undefined && nowMs - since > 2 * limits.electionTimeoutMaxMs) return;
-    this.#input(() => this.#raft.tick(nowMs));
+    this.#note(() => this.#raft.tick(nowMs));
   }
 
   step(envelope: Envelope, entries: readonly Entry[]): void {
-    this.#input(() => this.#raft.step(envelope, entries, this.#clock.nowMs()));
+    this.#note(() => this.#raft.step(envelope, entries, this.#clock.nowMs()));
   }
 
   linkLost(node: NodeId): void {
-    this.#input(() => this.#raft.linkLost(node, this.#clock.nowMs()));
+    this.#note(() => this.#raft.linkLost(node, this.#clock.nowMs()));
   }
 
   propose(kind: "payload" | "genesis", body: Uint8Array): Proposal {
@@ -116,7 +116,7 @@ export class Node {
   }
 
   setElectable(yes: boolean): void {
-    this.#input(() => this.#raft.setElectable(yes));
+    this.#note(() => this.#raft.setElectable(yes));
   }
 
   pageSyncEnded(node: NodeId, lsn: Lsn | undefined): void {
@@ -124,7 +124,7 @@ export class Node {
       lsn === undefined
         ? ({ type: "snapshot-failed" } as const)
         : ({ type: "snapshot-done", lsn } as const);
-    this.#input(() => this.#raft.reportProgress(node, end, this.#clock.nowMs()));
+    this.#note(() => this.#raft.reportProgress(node, end, this.#clock.nowMs()));
   }
 
   /**
@@ -145,7 +145,7 @@ export class Node {
   }
 
   logStartsAt(base: SnapshotId): void {
-    this.#input(() => this.#raft.logStartsAt(base));
+    this.#note(() => this.#raft.logStartsAt(base));
   }
 
   /** This node leads and no other can, as of now [Raft thesis §6.4.1]. Ask after reading, before answering. */
@@ -182,6 +182,11 @@ export class Node {
   stop(): void {
     this.#stopped = true;
     for (const id of [...this.#readsById.keys()]) this.#answerRead(id, undefined);
+  }
+
+  /** News that nobody waits for. Others do not know yet that we have stopped, and go on sending. */
+  #note(call: () => void): void {
+    if (!this.#stopped) this.#input(call);
   }
 
   #input<T>(call: () => T): T {

@@ -41,6 +41,8 @@ export type RoutePorts = {
   readonly forwarder: Forwarding;
   leadership(): Leadership;
   addressOf(id: NodeId): string | undefined;
+  /** The link to a node is up, both ways. */
+  isUp(id: NodeId): boolean;
 };
 
 export class Routing {
@@ -138,7 +140,9 @@ export class Routing {
         const { leader } = this.#ports.leadership();
         if (leader === self) return await this.runAsLeader(unit, options);
         const address = leader === undefined ? undefined : this.#ports.addressOf(leader);
-        if (address === undefined) throw noLeader();
+        // While the link is down the leader may be deaf: it would take a request and never answer it. What waits
+        // here can go to its successor.
+        if (address === undefined || !this.#ports.isUp(leader!)) throw noLeader();
         this.counters.forwarded++;
         const sent = reading
           ? { ...options, consistency: { type: "linearizable" } as const }
