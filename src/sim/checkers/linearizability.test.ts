@@ -65,8 +65,8 @@ const bad: Record<string, readonly Hand[]> = {
   "an unknown write is seen before it began": [r(1, 2), w(2, 2, { type: "info" })],
   "a write that must have happened before a comparison cannot hide behind a later write": [
     w(1, 1),
-    w(2, 9, { at: [10, 20] }),
     w(3, 7, { at: [10, 90] }),
+    w(2, 9, { at: [12, 20] }),
     cas(4, 1, 5, { at: [30, 40] }),
   ],
   "lost append": [append(1, 1), append(2, 2), r(3, [2])],

@@ -118,6 +118,16 @@ const bad: readonly Case[] = [
     ["G-single-realtime"],
   ],
   [
+    "realtime: a stale read, with a long transaction and one that began before",
+    [
+      txn(1, "x+1", { at: [0, 10] }),
+      txn(2, "y+1", { at: [5, 30] }),
+      txn(3, "z+1", { at: [20, 100] }),
+      txn(4, "x:", { at: [40, 50] }),
+    ],
+    ["G-single-realtime"],
+  ],
+  [
     "G-single: half of an unknown transaction",
     together(txn(1, "x+1 y+1", { type: "info" }), txn(2, "x:1 y:")),
     ["G-single"],
