@@ -14,7 +14,7 @@ end byte-identical. All traffic stays on loopback, in a network namespace of the
   --seed S         the same order and strength of faults again; what the cluster makes of them still differs
   --nodes N        nodes of the cluster (default 3)
   --clients N      clients that insert (default 16)
-  --only A,B       only these types of faults
+  --only A,B       only these types of faults; without, each type comes once before any comes again
   --json FILE      write the summary there, too
   --dir DIR        where the run's directory is made (default: the system's temporary directory)
   --keep           keep the run's directory even when all is well
@@ -26,11 +26,13 @@ As root on Linux with a C compiler, nodes get disks of their own (ext4 in a file
 disks are possible too; without, these faults are left out and the run says so.
 
 The summary is one line of JSON at the end of standard output:
-  { ok, seed, seconds, faults, faultsByType, acked, failed, unknown, reads, lost, risen, stale, torn, diverged, stuck,
-    crashes, violations, failoverMs: { count, p50, p90, p99, max, histogram: [{ upToMs, count }] }, … }
+  { ok, seed, seconds, faults, faultsByType, acked, failed, unknown, reads, lost, risen, stale, torn, diverged,
+    anomalies, stuck, crashes, violations,
+    failoverMs: { count, p50, p90, p99, max, histogram: [{ upToMs, count }] }, … }
     lost       acknowledged writes that a node lacks at the end      risen   refused writes that are there
     stale      linearizable or session reads that were too old       torn    reads of half a transaction
     diverged   copies that differ from each other or from their checksums
+    anomalies  proofs, such as cycles, that list transactions were not strictly serializable
     stuck      no progress though a majority was healthy             crashes nodes that ended by themselves
     failoverMs as clients saw it: from the last acknowledgement before a fault of the leader to the next one
 

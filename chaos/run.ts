@@ -13,6 +13,7 @@ import type { World } from "./faults/fault.ts";
 import { Bank } from "./load/bank.ts";
 import { Ground } from "./load/ground.ts";
 import { Inserts } from "./load/inserts.ts";
+import { Lists } from "./load/lists.ts";
 import { Recorder } from "./load/recorder.ts";
 import { Registers } from "./load/registers.ts";
 import type { ChaosOptions } from "./options.ts";
@@ -20,6 +21,7 @@ import { registerCount, Stage } from "./stage.ts";
 import { summaryOf } from "./summary.ts";
 
 const bankClients = 2;
+const listClients = 4;
 const progressMs = 5_000;
 /** After a fault is mended, writes are acknowledged again within this time. */
 const recoversWithinMs = 30_000;
@@ -54,6 +56,7 @@ export async function runChaos(
   const inserts = new Inserts(ground, options.clients);
   const registers = new Registers(ground, registerCount);
   const bank = new Bank(ground, bankClients);
+  const lists = new Lists(ground, listClients);
   const world: World = { cluster, links, ground, registers, prng, native, tell };
   const faults = new Faults(world, recorder);
   const types = shuffled(options.only, has, prng.child());
@@ -72,6 +75,7 @@ export async function runChaos(
     await ground.stop();
     tell("all is healed; checking every copy …");
     await audit(cluster, { recorder, inserts, bank });
+    tell(`${lists.check()} list transactions checked`);
     await ground.close();
   } finally {
     clearInterval(progress);

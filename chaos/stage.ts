@@ -10,6 +10,7 @@ import type { Need } from "./faults/fault.ts";
 import { accountRows, bankSchema } from "./load/bank.ts";
 import { Hrana } from "./load/hrana.ts";
 import { insertsSchema } from "./load/inserts.ts";
+import { listsSchema } from "./load/lists.ts";
 import { registerRows, registersSchema } from "./load/registers.ts";
 import { buildNative, type Native } from "./native/build.ts";
 import { Links } from "./network/links.ts";
@@ -87,7 +88,13 @@ export class Stage {
 async function makeTables(leader: ChaosNode): Promise<void> {
   const client = new Hrana(leader.url);
   for (const sql of [
-    ...[insertsSchema, registersSchema, ...bankSchema, "CREATE TABLE vanished (id INTEGER)"],
+    ...[
+      insertsSchema,
+      registersSchema,
+      ...bankSchema,
+      ...listsSchema,
+      "CREATE TABLE vanished (id INTEGER)",
+    ],
     ...[registerRows(registerCount), accountRows()],
   ]) {
     const outcome = await client.ask({ statements: [{ sql }], timeoutMs: 20_000 });

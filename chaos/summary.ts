@@ -32,6 +32,7 @@ export type Summary = {
   readonly stale: number;
   readonly torn: number;
   readonly diverged: number;
+  readonly anomalies: number;
   readonly stuck: number;
   readonly crashes: number;
   readonly failoverMs: Failovers;
@@ -65,6 +66,7 @@ export function summaryOf(recorder: Recorder, story: Story): Summary {
     stale: count("stale"),
     torn: count("torn"),
     diverged: count("diverged"),
+    anomalies: count("anomaly"),
     stuck: count("stuck"),
     crashes: count("crash"),
     failoverMs: failoversOf(Object.values(story.gapsMsByType).flat()),

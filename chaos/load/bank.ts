@@ -59,7 +59,7 @@ export class Bank {
     if (outcome.type === "failed") this.#failed.add(id);
     recorder.write(outcome);
     if (outcome.type === "ok") await sleep(betweenMs);
-    else await home.leave();
+    else await home.retreat(outcome);
   }
 
   async #readSum(): Promise<void> {

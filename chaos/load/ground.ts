@@ -4,7 +4,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Prng } from "../../src/base/prng.ts";
-import { Hrana } from "./hrana.ts";
+import { Hrana, type Outcome } from "./hrana.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** Requests after which a client tries another node though all is well. */
@@ -72,9 +72,9 @@ export class Home {
     return this.#ground.of(this.#at);
   }
 
-  /** It did not answer well: goes to the next one after a moment. */
-  async leave(): Promise<void> {
-    this.#at++;
+  /** It did not go well: waits a moment, and goes to the next one if this one did not answer at all. */
+  async retreat(outcome: Outcome): Promise<void> {
+    if (outcome.type !== "ok" && !outcome.answered) this.#at++;
     await sleep(this.#ground.prng.integer(5, 40));
   }
 }

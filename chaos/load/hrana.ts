@@ -16,6 +16,8 @@ export type Statement = { readonly sql: string; readonly args?: readonly Value[]
 
 export type Ask = {
   readonly statements: readonly Statement[];
+  /** In one batch, each only if the one before it was done. */
+  readonly batch?: boolean;
   /** Of an open stream; "open" opens one and keeps it. */
   readonly stream?: string | "open" | undefined;
   readonly close?: boolean;
@@ -37,6 +39,8 @@ export type Outcome =
       readonly type: "failed" | "unknown";
       readonly code: string;
       readonly message: string;
+      /** By the node; else the connection failed. */
+      readonly answered: boolean;
       readonly stream?: string | undefined;
     };
 
@@ -52,10 +56,12 @@ export class Hrana {
 
   /** Runs statements in one pipeline. With several, an error of one is the outcome; those before it did happen. */
   async ask(ask: Ask): Promise<Outcome> {
-    const requests: unknown[] = ask.statements.map(({ sql, args = [] }) => ({
-      type: "execute",
-      stmt: { sql, args: args.map(encodeValue) },
+    const stmts = ask.statements.map(({ sql, args = [] }) => ({
+      ...{ sql, args: args.map(encodeValue) },
     }));
+    const requests: unknown[] = ask.batch
+      ? [batchOf(stmts)]
+      : stmts.map((stmt) => ({ type: "execute", stmt }));
     if (ask.stream === undefined || ask.close) requests.push({ type: "close" });
     const baton = ask.stream === undefined || ask.stream === "open" ? undefined : ask.stream;
     const deadline = AbortSignal.timeout(ask.timeoutMs ?? timeoutMs);
@@ -83,11 +89,24 @@ export class Hrana {
   }
 }
 
+function batchOf(stmts: readonly unknown[]): unknown {
+  const steps = stmts.map((stmt, i) =>
+    i === 0 ? { stmt } : { stmt, condition: { type: "ok", step: i - 1 } },
+  );
+  return { type: "batch", batch: { steps } };
+}
+
 type WireValue = { readonly type: string; readonly value?: string | number; base64?: string };
+type WireRows = { readonly rows?: readonly (readonly WireValue[])[] };
+type WireError = { readonly code?: string; readonly message: string };
+type WireBatch = {
+  readonly step_results?: readonly (WireRows | null)[];
+  readonly step_errors?: readonly (WireError | null)[];
+};
 type WireResult = {
   readonly type: "ok" | "error";
-  readonly response?: { readonly result?: { readonly rows?: readonly (readonly WireValue[])[] } };
-  readonly error?: { readonly code?: string; readonly message: string };
+  readonly response?: { readonly result?: WireRows & WireBatch };
+  readonly error?: WireError;
 };
 
 function sort(text: string, status: number, header: string | string[] | undefined): Outcome {
@@ -101,23 +120,37 @@ function sort(text: string, status: number, header: string | string[] | undefine
   if (body.results === undefined) {
     return { ...refusal(body.code ?? `HTTP_${status}`, body.message ?? text), stream };
   }
-  const error = body.results.find((result) => result.type === "error")?.error;
+  const error = body.results.map(errorOf).find((found) => found !== undefined);
   if (error !== undefined) return { ...refusal(error.code ?? "", error.message), stream };
-  const rows = body.results.map((r) => (r.response?.result?.rows ?? []).map(decodeRow));
+  const rows = body.results.flatMap(({ response }) => {
+    const steps = response?.result?.step_results ?? [response?.result];
+    return steps.map((step) => (step?.rows ?? []).map(decodeRow));
+  });
   return { type: "ok", rows, position: typeof header === "string" ? header : undefined, stream };
+}
+
+function errorOf({ error, response }: WireResult): WireError | undefined {
+  return error ?? response?.result?.step_errors?.find((found) => found !== null) ?? undefined;
 }
 
 function refusal(code: string, message: string): Outcome & { type: "failed" | "unknown" } {
   const known = (errorCodes as Record<string, { retry: string }>)[code];
   // By the table of errors, everything but ask-first tells that nothing was done. SQLite's codes do as well.
   const surely = known === undefined ? code.startsWith("SQLITE_") : known.retry !== "ask-first";
-  return { type: surely ? "failed" : "unknown", code, message };
+  return { type: surely ? "failed" : "unknown", code, message, answered: true };
 }
 
 function broken(error: unknown): Outcome {
-  const { code = "", name, message } = error as { code?: string; name: string; message: string };
+  const { code, name, message } = error as { code?: unknown; name: string; message: string };
   const neverSent = code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
-  return { type: neverSent ? "failed" : "unknown", code: code || name, message };
+  const type = neverSent ? "failed" : "unknown";
+  // An aborted request has a number for a code.
+  return {
+    type,
+    code: typeof code === "string" && code !== "" ? code : name,
+    message,
+    answered: false,
+  };
 }
 
 function encodeValue(value: Value): unknown {

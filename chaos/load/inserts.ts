@@ -48,7 +48,7 @@ export class Inserts {
     });
     client.marks[seq] = marks[outcome.type];
     recorder.write(outcome);
-    if (outcome.type !== "ok") await home.leave();
+    if (outcome.type !== "ok") await home.retreat(outcome);
     else if (prng.chance(1 / 8)) await this.#lookFor(client.id, seq);
   }
 

@@ -4,7 +4,15 @@
  */
 
 /** What a run must never find; the counters of the summary come from these. */
-export type ViolationKind = "lost" | "risen" | "stale" | "diverged" | "torn" | "stuck" | "crash";
+export type ViolationKind =
+  | "lost"
+  | "risen"
+  | "stale"
+  | "diverged"
+  | "torn"
+  | "anomaly"
+  | "stuck"
+  | "crash";
 
 export type Violation = {
   readonly kind: ViolationKind;

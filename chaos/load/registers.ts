@@ -68,7 +68,7 @@ export class Registers {
       await sleep(betweenMs);
     } else {
       if (outcome.type === "failed") register.failed.add(v);
-      await home.leave();
+      await home.retreat(outcome);
     }
   }
 
