@@ -53,6 +53,11 @@ function enterNamespaces(): void {
       if (++signals > 1) child.kill("SIGKILL");
     });
   }
+  // Whoever started us was killed and could not say so.
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) child.kill("SIGKILL");
+  }, 500).unref();
   child.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 2) : 2));
 }
 
