@@ -10,7 +10,7 @@ import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import { encodeAnswer, internalPaths, isAuthorized } from "../node/route/forward-wire.ts";
 import { parseConsistency, type RunOptions } from "../node/route/run.ts";
-import { parsePosition } from "../vocabulary.ts";
+import { type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";
 import { sendJson } from "./errors.ts";
@@ -40,7 +40,10 @@ export function addInternalRoutes(app: FastifyInstance, backend: Backend, token:
       requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
       foreignKeys: typeof foreignKeys === "boolean" ? foreignKeys : undefined,
     };
-    const answer = await backend.runAsLeader(unit, runOptions(body, reply));
+    const answer = await backend.runAsLeader(unit, {
+      ...runOptions(body, reply),
+      origin: originOf(request),
+    });
     return reply.type("text/plain").send(Buffer.from(encodeAnswer(answer)));
   });
 
@@ -76,6 +79,12 @@ function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
     deadlineMs: typeof deadlineMs === "number" && deadlineMs > 0 ? deadlineMs : undefined,
     signal: signalOf(reply),
   };
+}
+
+/** The node that sends the request on, as it names itself. */
+function originOf(request: FastifyRequest): NodeId | undefined {
+  const from = request.headers["paceline-from"];
+  return typeof from === "string" && nodeIdPattern.test(from) ? nodeId(from) : undefined;
 }
 
 function notSql(type: string): never {

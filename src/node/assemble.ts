@@ -106,6 +106,7 @@ function assembleConsensus(
       onMessage: (from, envelope, entries) => receive(from, envelope, entries),
       onLinkLost: (id) => {
         node.linkLost(id);
+        whole().parts.writes.originLost(id);
         // What was forwarded there has no answer to wait for.
         const address = addressOf(raft, id);
         if (address !== undefined) forwarder.abandon(address);
@@ -159,6 +160,7 @@ function assembleWrites(
     },
     spawnWriter: () => driver.spawnWriter(),
     confirmLead: () => whole().confirmLead(),
+    diskFailed: () => whole().onDiskFailed(),
     failed: (error) => whole().onFailed(error),
   });
 }

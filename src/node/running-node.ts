@@ -68,6 +68,7 @@ export class RunningNode {
   /** Term in which this leader has proposed the genesis entry. */
   #genesisTerm: Term | undefined;
   #stopped = false;
+  #hasFailed = false;
 
   constructor(parts: NodeParts) {
     this.parts = parts;
@@ -133,6 +134,16 @@ export class RunningNode {
     else pageSyncing.receive(undefined);
   }
 
+  /** The writer cannot write here: another node leads, and this one does not stand again for a while. */
+  onDiskFailed(): void {
+    const { node, clock, database } = this.parts;
+    node.setElectable(false);
+    this.#handOver();
+    clock.after(diskPauseMs, () => {
+      if (!this.#stopped && database.damage === undefined) node.setElectable(true);
+    });
+  }
+
   onNote(from: NodeId, note: Note): void {
     const { node, pageSyncing } = this.parts;
     if (note.note === "pageSyncWanted") pageSyncing.receive(note.clusterId);
@@ -163,8 +174,15 @@ export class RunningNode {
 
   /** Something failed that a restart must repair: the disk, or our own code. */
   onFailed(error: Error): void {
-    if (this.#stopped) return;
-    this.parts.onFatal(error);
+    if (this.#stopped || this.#hasFailed) return;
+    this.#hasFailed = true;
+    // Nobody waits for a node that cannot go on: not the clients, not the other nodes.
+    const { routing, writes, node, links, onFatal } = this.parts;
+    routing.close();
+    writes.close();
+    node.stop();
+    links.close();
+    onFatal(error);
   }
 
   /** Resolves once everything in the log is applied. */
@@ -182,7 +200,7 @@ export class RunningNode {
   async stop(closeApi: () => Promise<void>): Promise<void> {
     if (this.#stopped) return;
     const { node, writes, pageSyncing, applying, links, database, log, forwarder } = this.parts;
-    if (node.leadership.leading) await this.#leaveLead();
+    if (node.leadership.leading && !this.#hasFailed) await this.#leaveLead();
     await closeApi();
     this.#stopped = true;
     for (const cancel of this.#cancels) cancel();
@@ -301,6 +319,9 @@ export class RunningNode {
     return new Promise((resolve) => this.parts.clock.after(ms, resolve));
   }
 }
+
+/** How long a node whose disk refused the writer does not stand for election. */
+const diskPauseMs = 10_000;
 
 /** The reachable voter whose log is longest. */
 function bestVoter(

@@ -40,7 +40,7 @@ export function readTree(root: string): Tree {
     sourceFolders.map((folder) => `${folder}/**/*.ts`),
     { cwd: root },
   ).sort();
-  // A colleague's file may go away between the listing and the read; then it is not part of the tree.
+  // A file may go away between the listing and the read; then it is not part of the tree.
   const sources = paths.flatMap((path) => {
     const text = read(path);
     return text === undefined ? [] : [sourceFile(path.replaceAll("\\", "/"), text)];

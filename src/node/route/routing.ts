@@ -50,8 +50,15 @@ export class Routing {
   /** Counters, for metrics. */
   readonly counters = { localReads: 0, localWrites: 0, forwarded: 0, retried: 0 };
 
+  /** The node is stopping: what waits for a leader is refused. */
+  #isClosed = false;
+
   constructor(ports: RoutePorts) {
     this.#ports = ports;
+  }
+
+  close(): void {
+    this.#isClosed = true;
   }
 
   async run(unit: Unit, options: RunOptions): Promise<RunAnswer> {
@@ -78,6 +85,7 @@ export class Routing {
     return writes.run(unit, {
       session: options.session,
       bytes: bytesOf(unit),
+      origin: options.origin,
       signal: options.signal,
     });
   }
@@ -149,8 +157,8 @@ export class Routing {
           : options;
         return await forwarder.run(address, unit, sent);
       } catch (error) {
-        const again = isSafeToRepeat(error) && clock.nowMs() + pauseMs < giveUpMs;
-        if (!again || options.signal.aborted) throw error;
+        const inTime = clock.nowMs() + pauseMs < giveUpMs && !this.#isClosed;
+        if (!isSafeToRepeat(error) || !inTime || options.signal.aborted) throw error;
         this.counters.retried++;
         await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
       }

@@ -7,7 +7,7 @@
  * Not here: how a request is routed (node/), how it came in (api/), how it goes to another node (forward.ts).
  */
 
-import type { EntryId } from "../../vocabulary.ts";
+import type { EntryId, NodeId } from "../../vocabulary.ts";
 
 /**
  * How fresh a read must be.
@@ -32,6 +32,8 @@ export type RunOptions = {
   readonly session: string | undefined;
   /** Milliseconds that the caller is willing to wait, counted from now. */
   readonly deadlineMs: number | undefined;
+  /** The node that the client talks to, when that is not the one that runs it. */
+  readonly origin?: NodeId | undefined;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
 };

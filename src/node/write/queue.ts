@@ -6,6 +6,7 @@
 import { ClientError } from "../../base/errors.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { limits } from "../../limits.ts";
+import type { NodeId } from "../../vocabulary.ts";
 import type { RunAnswer } from "../route/run.ts";
 
 /** One unit on its way. */
@@ -13,6 +14,8 @@ export type WriteItem = {
   readonly unit: Unit;
   /** The open transaction it belongs to. */
   readonly session: string | undefined;
+  /** The node it came through, when that is another one. */
+  readonly origin: NodeId | undefined;
   /** Rough size, for the bound on a batch. */
   readonly bytes: number;
   /** Monotonic time at which it is refused if it has not been started. */

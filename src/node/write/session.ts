@@ -5,16 +5,24 @@
 
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
+import type { NodeId } from "../../vocabulary.ts";
 
 export class OpenSession {
   readonly id: string;
+  /** The node that its client talks to, when that is another one: gone with the link to it. */
+  readonly origin: NodeId | undefined;
   readonly #clock: Clock;
   readonly #onExpired: () => void;
   #cancelIdle: () => void = () => {};
   readonly #cancelWhole: () => void;
 
-  constructor(id: string, clock: Clock, onExpired: () => void) {
+  constructor(
+    { id, origin }: { id: string; origin: NodeId | undefined },
+    clock: Clock,
+    onExpired: () => void,
+  ) {
     this.id = id;
+    this.origin = origin;
     this.#clock = clock;
     this.#onExpired = onExpired;
     this.#cancelWhole = clock.after(limits.transactionMs, onExpired);

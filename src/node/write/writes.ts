@@ -18,7 +18,7 @@ import { assert } from "../../base/assert.ts";
 import { ClientError, messageOf } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
 import type { WriterRun } from "../../db/process/writer.ts";
-import type { Unit } from "../../db/sql/request.ts";
+import type { Unit, UnitOutcome } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
@@ -47,6 +47,8 @@ export type WritePorts = {
   /** Resolves if this node is still the leader, as of some moment after the call; throws ClientError if not. */
   confirmLead(): Promise<void>;
   onEvent(line: string): void;
+  /** The scratch cannot be written. Another node should lead. */
+  diskFailed(): void;
   failed(error: Error): void;
 };
 
@@ -120,7 +122,7 @@ export class Writes {
    */
   run(
     unit: Unit,
-    options: { session: string | undefined; bytes: number; signal: AbortSignal | undefined },
+    options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin">,
   ): Promise<RunAnswer> {
     if (this.#state === "off") return Promise.reject(notLeader());
     const { session } = options;
@@ -131,6 +133,7 @@ export class Writes {
         unit,
         session,
         bytes: options.bytes,
+        origin: options.origin,
         startByMs: this.#ports.clock.nowMs() + limits.requestWaitMs,
         signal: options.signal,
         attempts: 0,
@@ -147,6 +150,11 @@ export class Writes {
     if (this.#session?.id !== id) return;
     this.#rollbackSession = true;
     this.#turnSoon();
+  }
+
+  /** The link to a node is lost: nobody can continue a transaction that came through it. */
+  originLost(node: NodeId): void {
+    if (this.#session?.origin === node) this.closeSession(this.#session.id);
   }
 
   /** Runs `work` at a moment when no LSN is given out and not proposed. */
@@ -275,6 +283,7 @@ export class Writes {
     const executed = items.slice(0, reply.outcomes.length);
     this.counters.units += executed.length;
     const { body } = reply;
+    if (reply.outcomes.some(metDiskFailure)) return this.#onDiskFailure(items);
     if (body !== undefined && this.#isTooLarge(body)) return this.#refuseTooLarge(items);
     this.#queue.putBack(items.slice(executed.length));
     let position = this.#ports.last();
@@ -290,7 +299,7 @@ export class Writes {
       fate.catch(() => {});
       this.#tail = fate;
     }
-    this.#followSession(reply.open);
+    this.#followSession(reply.open, executed.at(-1));
     this.#answer(executed, reply, { position, fate, entered: body !== undefined });
     if (reply.frames > limits.scratchFramesMax && this.#session === undefined) this.#renew();
   }
@@ -337,12 +346,14 @@ export class Writes {
     );
   }
 
-  #followSession(open: boolean): void {
+  #followSession(open: boolean, last: WriteItem | undefined): void {
     if (!open) {
       this.#endSession();
     } else if (this.#session === undefined) {
       const id = `w.${this.#ports.self}.${this.#ports.randomHex(12)}`;
-      this.#session = new OpenSession(id, this.#ports.clock, () => this.closeSession(id));
+      this.#session = new OpenSession({ id, origin: last?.origin }, this.#ports.clock, () =>
+        this.closeSession(id),
+      );
       this.#session.idle();
     } else {
       this.#session.idle();
@@ -378,6 +389,24 @@ export class Writes {
       else again.push(item);
     }
     this.#queue.putBack(again);
+    this.#prepare();
+  }
+
+  /**
+   * The scratch could not be written: full, read-only or failing. Nothing of the run is proposed. Another node may
+   * have a better disk, so the lead goes there.
+   */
+  #onDiskFailure(items: readonly WriteItem[]): void {
+    this.#dropWriter();
+    const message =
+      "the disk of the leader is full or failing; nothing was done, the lead moves on";
+    for (const item of items) {
+      item.reject(
+        item.session === undefined ? new ClientError("NOT_LEADER", message) : sessionGone(),
+      );
+    }
+    this.#ports.onEvent(message);
+    this.#ports.diskFailed();
     this.#prepare();
   }
 
@@ -434,4 +463,11 @@ function notLeader(): ClientError {
     "NOT_LEADER",
     "this node does not lead; nothing was done, repeat it there",
   );
+}
+
+/** SQLite's words for a disk that does not take what is written. Quotes in a user's text would be escaped. */
+const diskFailure = /"code":"SQLITE_(?:FULL|IOERR|CANTOPEN)"/;
+
+function metDiskFailure(outcome: UnitOutcome): boolean {
+  return !outcome.wrote && outcome.results.some((text) => diskFailure.test(text));
 }

@@ -3,8 +3,8 @@
  * longest list that anyone read of a key is the order in which its elements were written, and every other read must be
  * a prefix of it. That gives who wrote what the other replaced or read: edges ww, wr, rw.
  *
- * An append that happened and that nobody has read yet came after all that was read, so whoever read the whole longest list
- * precedes its writer.
+ * An append that happened and that nobody has read yet came after all that was read, so whoever read the whole
+ * longest list precedes its writer.
  *
  * A transaction sees its own appends: they are cut from the end of its reads before anything is concluded from them.
  *
