@@ -150,7 +150,7 @@ export const limits = {
   /** Pages in one message. */
   syncMessagePages: 64,
   /** Default throttle of a sender, bytes per second. */
-  syncBytesPerSecond: 32 * MiB,
+  syncBytesPerSecond: 8 * MiB,
   /** Pages that may have changed since they were sent and still go into the last, atomic message. */
   syncFinalPagesMax: 2_048,
 

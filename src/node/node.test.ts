@@ -19,6 +19,40 @@ test("a proposal after the stop is refused", () => {
   assert.throws(() => stoppedNode().propose("payload", new Uint8Array()), ClientError);
 });
 
+test("promises leave after the fsync that makes them true, a leader's appends beside it", async () => {
+  const story: string[] = [];
+  const disk = Promise.withResolvers<void>();
+  const ready = { hardState: undefined, entries: [{}], messagesNow: ["append"], messages: ["ack"] };
+  const rest = { committedLsn: 0, reads: [], snapshotsWanted: [] };
+  const rounds = [{ ...ready, ...rest }];
+  const status = () => ({ term: 1, role: "follower", leader: undefined, committedLsn: 0 });
+  const parts = {
+    raft: {
+      status,
+      tick: () => {},
+      ready: () => rounds.shift(),
+      advance: () => story.push("advance"),
+    },
+    log: {
+      persist: async () => {
+        story.push("fsync begins");
+        await disk.promise;
+        story.push("fsync ends");
+      },
+    },
+    outbox: { send: (messages: string[]) => story.push(...messages) },
+    clock: { nowMs: () => 0 },
+    events: {},
+  };
+  const node = new Node(parts as unknown as ConstructorParameters<typeof Node>[0]);
+  node.tick();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(story, ["append", "fsync begins"]);
+  disk.resolve();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(story, ["append", "fsync begins", "fsync ends", "ack", "advance"]);
+});
+
 function stoppedNode(): Node {
   const status = () => ({
     term: 1 as Term,

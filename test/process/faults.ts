@@ -28,46 +28,48 @@ export type FaultReport = {
   readonly unknown: number;
 };
 
-/** One fault: breaks something, waits until it is over, returns when it was done (monotonic ms). */
-type Fault = (cluster: TestCluster) => Promise<number>;
+/**
+ * One fault: breaks something and waits until it is over. `atMs` is when it was done, monotonic; `pauseMs` how long
+ * nothing was acknowledged, where the load cannot tell because its clients hang with the node.
+ */
+type Fault = (cluster: TestCluster) => Promise<{ atMs: number; pauseMs?: number }>;
 
 export const faults = {
   /** SIGKILL of the leader; it is started again once another node leads. */
-  async killLeader(cluster: TestCluster): Promise<number> {
+  async killLeader(cluster: TestCluster) {
     const leader = await cluster.leader();
     const atMs = performance.now();
     await cluster.kill(leader);
     await cluster.leader();
     await sleep(300);
     cluster.restart(leader);
-    return atMs;
+    return { atMs };
   },
 
-  async killFollower(cluster: TestCluster): Promise<number> {
+  async killFollower(cluster: TestCluster) {
     const leader = await cluster.leader();
     const follower = cluster.nodes.find((n) => n.id !== leader)!.id;
     const atMs = performance.now();
     await cluster.kill(follower);
     await sleep(500);
     cluster.restart(follower);
-    return atMs;
+    return { atMs };
   },
 
-  async killAll(cluster: TestCluster): Promise<number> {
+  async killAll(cluster: TestCluster) {
     const atMs = performance.now();
     await Promise.all(cluster.nodes.map((n) => cluster.kill(n.id)));
     for (const node of cluster.nodes) cluster.restart(node.id);
     await cluster.leader();
-    return atMs;
+    return { atMs };
   },
 
   /** SIGSTOP of the leader for five seconds; it wakes into a cluster with another leader. */
-  async pauseLeader(cluster: TestCluster): Promise<number> {
+  async pauseLeader(cluster: TestCluster) {
     const old = await cluster.leader();
     const atMs = performance.now();
     await cluster.kill(old, "SIGSTOP");
-    await checkWokenLeader(cluster, old);
-    return atMs;
+    return { atMs, pauseMs: await checkWokenLeader(cluster, old) };
   },
 } as const satisfies Record<string, Fault>;
 
@@ -87,10 +89,11 @@ export async function runFaults(
     for (let i = 0; i < options.times; i++) {
       await sleep(1_000);
       const before = load.written.ok.size;
-      const atMs = await faults[kind](cluster);
+      const fault: Fault = faults[kind];
+      const { atMs, pauseMs: told } = await fault(cluster);
       while (load.written.ok.size < before + 50) await sleep(5);
       await sleep(700);
-      const pauseMs = Math.round(gapAround(load.written.okTimesMs, atMs));
+      const pauseMs = Math.round(told ?? gapAround(load.written.okTimesMs, atMs));
       pausesMs.push(pauseMs);
       options.tell?.(`${kind} ${i + 1}: ${pauseMs} ms without an acknowledgement`);
     }
@@ -134,9 +137,9 @@ export function assertIdenticalFiles(cluster: TestCluster): void {
 /**
  * While the old leader is stopped: a new one acknowledges a write; reads and writes are sent to the stopped one and wait in its
  * sockets. After it wakes none of its linearizable answers may lack that write, and nothing it says is acknowledged
- * may be missing (the load's records see to that).
+ * may be missing (the load's records see to that). Returns how long it took until the first acknowledgement.
  */
-async function checkWokenLeader(cluster: TestCluster, old: string): Promise<void> {
+async function checkWokenLeader(cluster: TestCluster, old: string): Promise<number> {
   const others = cluster.nodes.filter((n) => n.id !== old).map((n) => cluster.url(n.id));
   const oldUrl = cluster.url(old);
   const mark = `mark-${performance.now()}`;
@@ -151,6 +154,7 @@ async function checkWokenLeader(cluster: TestCluster, old: string): Promise<void
     ]);
     marked = outcome.type === "ok";
   }
+  const pauseMs = performance.now() - stoppedMs;
   if (!marked) throw new Error("no new leader took a write while the old one was stopped");
   const sql = "SELECT count(*) FROM written WHERE filler = ?";
   const queued = Array.from({ length: 8 }, () => execute(oldUrl, sql, [mark], { headers }));
@@ -162,4 +166,5 @@ async function checkWokenLeader(cluster: TestCluster, old: string): Promise<void
       throw new Error("the woken leader served a stale linearizable read");
     }
   }
+  return pauseMs;
 }

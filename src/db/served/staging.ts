@@ -19,6 +19,7 @@ import type { EntryId, Pgno } from "../../vocabulary.ts";
 import { lockPage } from "../../wal/page-size.ts";
 import type { Layout } from "./layout.ts";
 import { layoutOf, putReadyIntoPlace, syncDirectory } from "./layout.ts";
+import { runsOf } from "./page-reader.ts";
 import { PageTable } from "./page-table.ts";
 
 /** What page sync says about the database it has copied. */
@@ -64,11 +65,13 @@ export class StagedImage {
   /** Takes pages, in any order; a later image of the same page wins. */
   async write(pgnos: Uint32Array, pages: Uint8Array): Promise<void> {
     const size = this.#table.pageSize;
+    for (const { at, count, first } of runsOf([...pgnos] as Pgno[])) {
+      const part = pages.subarray(at * size, (at + count) * size);
+      await stored("write", () => this.#handle.write(part, 0, part.length, (first - 1) * size));
+    }
     for (let i = 0; i < pgnos.length; i++) {
       const pgno = pgnos[i] as Pgno;
-      const page = pages.subarray(i * size, (i + 1) * size);
-      await stored("write", () => this.#handle.write(page, 0, size, (pgno - 1) * size));
-      this.#table.set(pgno, pageHash(pgno, page));
+      this.#table.set(pgno, pageHash(pgno, pages.subarray(i * size, (i + 1) * size)));
     }
   }
 
