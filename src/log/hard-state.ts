@@ -52,7 +52,7 @@ export class HardStateFile {
   /** A new file: term 0, no vote, not born. Its name is not durable yet. */
   static async create(disk: Disk, path: string): Promise<HardStateFile> {
     const made = new HardStateFile(await disk.open(path, "create"), { sequence: 0, state: unborn });
-    await made.#writeSlots(0);
+    await made.#writeSlots(0, unborn);
     return made;
   }
 
@@ -90,7 +90,7 @@ export class HardStateFile {
     const opened = new HardStateFile(file, slot);
     // The winner first: what we read may be in the kernel's cache and not on the disk (a sync that failed before this
     // process started is not reported again), and the other slot is the only good one until it is.
-    await opened.#writeSlots(winner);
+    await opened.#writeSlots(winner, slot.state);
     return opened;
   }
 
@@ -102,16 +102,16 @@ export class HardStateFile {
   async write(state: HardState): Promise<void> {
     assert(state.term >= this.#state.term, "the term of a node never falls");
     this.#sequence += 1;
+    await this.#writeSlots(0, state);
     this.#state = state;
-    await this.#writeSlots(0);
   }
 
   close(): Promise<void> {
     return this.#file.close();
   }
 
-  async #writeSlots(first: 0 | 1): Promise<void> {
-    const bytes = encodeSlot({ sequence: this.#sequence, state: this.#state });
+  async #writeSlots(first: 0 | 1, state: HardState): Promise<void> {
+    const bytes = encodeSlot({ sequence: this.#sequence, state });
     for (const at of [slotOffsets[first], slotOffsets[first === 0 ? 1 : 0]]) {
       await this.#file.write(at, [bytes]);
       await this.#file.syncData();

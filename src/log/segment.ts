@@ -161,13 +161,15 @@ export class Segment {
 
   /**
    * After a start: makes what was read durable, for it may be in the kernel's cache only, left there by a sync that
-   * failed before the process died; the kernel would not say so again [sqlite-facts 5]. Only the last batch can be
-   * in doubt, and writing the same bytes over it makes the kernel write them.
+   * failed before the process died; the kernel would not say so again [sqlite-facts 5]. Only the last batch or seal can
+   * be in doubt, and writing the same bytes over it makes the kernel write them.
    */
   async secureTail(): Promise<void> {
-    if (this.#sealed) return;
+    // A seal proves that the batch before it is durable; of itself it proves nothing.
+    const from = this.#sealed ? this.#end - headBytes : this.#batches.at(-1)!.offset;
+    if (this.#sealed && this.#end === segmentHeaderBytes) return;
     const pieceBytes = 1 << 20;
-    for (let at = this.#batches.at(-1)!.offset; at < this.#end; at += pieceBytes) {
+    for (let at = from; at < this.#end; at += pieceBytes) {
       const piece = await this.#file.read(at, Math.min(pieceBytes, this.#end - at));
       await this.#file.write(at, [piece]);
     }

@@ -54,6 +54,8 @@ export class Identity {
       await made.#write();
       return made;
     }
+    // Its name may be in the kernel's cache only, left there by a sync that failed before the last process ended.
+    await disk.syncDirectory(dir);
     const record = parseRecord(bytes, path);
     if (record.nodeId !== id) {
       throw new ClientError(

@@ -12,6 +12,8 @@
 
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { CorruptionError } from "../base/errors.ts";
+import { type Hash64, pageHash, xorHash, zeroHash } from "../base/hash.ts";
+import type { Pgno } from "../vocabulary.ts";
 
 export type DatabaseImage = { readonly pageSize: number; readonly pages: Uint8Array };
 
@@ -44,4 +46,14 @@ export function decodeGenesis(body: Uint8Array): Genesis {
     );
   }
   return { clusterId, image: { pageSize, pages } };
+}
+
+/** Checksum of a whole database file. */
+export function imageChecksum({ pageSize, pages }: DatabaseImage): Hash64 {
+  let sum = zeroHash;
+  for (let i = 0; i * pageSize < pages.byteLength; i++) {
+    const page = pages.subarray(i * pageSize, (i + 1) * pageSize);
+    sum = xorHash(sum, pageHash((i + 1) as Pgno, page));
+  }
+  return sum;
 }

@@ -48,7 +48,17 @@ export class Leading {
     this.#core = core;
     this.#reads = new ReadIndex(core);
     this.replication = new Replication(core);
-    this.#firstLsn = this.#append("noop", emptyBody).lsn;
+    this.#firstLsn = this.#appendFirst().lsn;
+  }
+
+  /**
+   * The no-op of this term. At the very beginning of a log it is the membership that the cluster was born with: who
+   * gets the log from its first entry on, with an empty disk, must learn the members from it.
+   */
+  #appendFirst(): Entry {
+    const { log } = this.#core;
+    if (log.last.lsn > 0) return this.#append("noop", emptyBody);
+    return this.#append("membership", encodeMembership(log.membership));
   }
 
   get isCommittedInTerm(): boolean {

@@ -159,10 +159,10 @@ export class LogView {
     this.#committedLsn = to;
   }
 
-  /** Hands over the entries that are not yet on their way to the disk. */
+  /** Hands over the entries that are not yet on their way to the disk. Never a list that goes on growing. */
   takeUnstable(): readonly Entry[] {
     const entries = this.#unstable;
-    if (entries.length > 0) this.#unstable = [];
+    this.#unstable = [];
     return entries;
   }
 
