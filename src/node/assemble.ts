@@ -7,7 +7,7 @@ import { Prng } from "../base/prng.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { decodeEnvelope } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
-import type { Entry, Lsn, Membership, NodeId } from "../vocabulary.ts";
+import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
 import type { Links } from "./driver.ts";
 import { Members } from "./members.ts";
@@ -18,6 +18,7 @@ import { Outbox } from "./outbox.ts";
 import { PageSyncing } from "./page-sync/page-syncing.ts";
 import { Lag } from "./report/lag.ts";
 import { StatusReport } from "./report/status-report.ts";
+import { Neighbours } from "./route/neighbours.ts";
 import { Reads } from "./route/reads.ts";
 import { Routing } from "./route/routing.ts";
 import { type NodeParts, RunningNode } from "./running-node.ts";
@@ -28,14 +29,14 @@ import { Writes } from "./write/writes.ts";
 /** Gives the node once it is put together; the pieces call it only later. */
 type Whole = () => RunningNode;
 
-type Consensus = Pick<NodeParts, "node" | "links" | "lag"> & { readonly raft: Raft };
+type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours"> & { readonly raft: Raft };
 
 export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { self, dir, clock, forwarder, onEvent, onFatal } = options;
   const { log, identity, database, randomHex, unlock } = opened;
   const whole: Whole = () => running;
   const consensus = assembleConsensus(options, opened, whole);
-  const { node, links, lag, raft } = consensus;
+  const { node, links, lag, neighbours, raft } = consensus;
   const applied = new Waiters(clock, opened.applied.lsn);
   const applying = new Applying(log, opened.applied, {
     change: (entry) => running.onChange(entry),
@@ -68,14 +69,13 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   };
   const running: RunningNode = new RunningNode({
     ...kept,
-    ...{ writes, reads, routing, forwarder },
+    ...{ neighbours, writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
   });
   running.parts.report.remember(opened.applied.lsn);
   lag.applied(opened.applied.lsn);
-  const { membership } = raft.status();
-  links.setPeers(membership.length > 0 ? membership : options.contacts);
+  neighbours.update();
   return running;
 }
 
@@ -99,10 +99,16 @@ function assembleConsensus(
     committedLsn: applied.lsn,
   });
   const lag = new Lag(clock);
+  const neighbours = new Neighbours({
+    ...{ self, contacts: options.contacts },
+    membership: () => raft.status().membership,
+    hasLeader: () => raft.status().leader !== undefined,
+    setPeers: (peers) => links.setPeers(peers),
+  });
   const links = options.openLinks(
     {
       clusterId: () => identity.clusterId,
-      admits: (id) => isKnown(raft.status().membership, options.contacts, id),
+      admits: (id) => neighbours.admits(id),
       onMessage: (from, envelope, entries) => receive(from, envelope, entries),
       onLinkLost: (id) => {
         node.linkLost(id);
@@ -135,7 +141,7 @@ function assembleConsensus(
     node.step(decoded, entries);
     if (decoded.message.type === "append") lag.heard(decoded.message.committedLsn);
   };
-  return { raft, node, links, lag };
+  return { raft, node, links, lag, neighbours };
 }
 
 function assembleWrites(
@@ -230,11 +236,6 @@ const verifyWaitMs = 3_000;
 
 function addressOf(raft: Raft, id: NodeId): string | undefined {
   return raft.status().membership.find((m) => m.id === id)?.address;
-}
-
-function isKnown(membership: Membership, contacts: Membership, id: NodeId): boolean {
-  if (membership.length > 0) return membership.some((m) => m.id === id);
-  return contacts.length === 0 || contacts.some((m) => m.id === id);
 }
 
 /** What the slowest reachable member still lacks. */

@@ -11,6 +11,7 @@ import { formatHash, type Hash64, zeroChain } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
 import type { Disk } from "../host/disk.ts";
 import { LogStore } from "../log/log-store.ts";
+import { decodeGenesis, imageChecksum } from "../payload/genesis.ts";
 import { pagesHeader } from "../payload/pages.ts";
 import type { EntryId, Lsn, Membership, NodeId, Term } from "../vocabulary.ts";
 import { assemble } from "./assemble.ts";
@@ -95,10 +96,21 @@ const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");
 
 /** The checksum that the log recorded for the entry at `position`; undefined when the log does not reach back. */
 async function expectedChecksum(log: LogStore, position: EntryId): Promise<Hash64 | undefined> {
+  if (position.lsn === 0) return birthChecksum(log);
   if (log.termAt(position.lsn) !== position.term) return undefined;
   const to = (position.lsn + 1) as Lsn;
   const entry = (await log.read(position.lsn, to, 1))[0];
   return entry?.kind === "payload" ? pagesHeader(entry.body).checksumAfter : undefined;
+}
+
+/** The checksum that the database was born with; undefined when the log does not reach back. */
+async function birthChecksum(log: LogStore): Promise<Hash64 | undefined> {
+  for (let at = log.firstLsn; at <= log.last.lsn; at = (at + 1) as Lsn) {
+    const entry = (await log.read(at, (at + 1) as Lsn, 1))[0];
+    if (entry === undefined || entry.kind === "payload") return undefined;
+    if (entry.kind === "genesis") return imageChecksum(decodeGenesis(entry.body).image);
+  }
+  return undefined;
 }
 
 /** Completes a page sync that had changed the database when the last run ended [install-record.ts]. */

@@ -23,10 +23,11 @@ import type { DatabaseDriver, Links } from "./driver.ts";
 import type { Identity } from "./identity.ts";
 import type { Members } from "./members.ts";
 import type { Leadership, Node } from "./node.ts";
-import type { Note } from "./notes.ts";
+import { membersNote, type Note } from "./notes.ts";
 import type { PageSyncing } from "./page-sync/page-syncing.ts";
 import type { Lag } from "./report/lag.ts";
 import type { StatusReport } from "./report/status-report.ts";
+import type { Neighbours } from "./route/neighbours.ts";
 import type { Reads } from "./route/reads.ts";
 import type { Forwarding, Routing } from "./route/routing.ts";
 import type { Upkeep } from "./upkeep.ts";
@@ -42,6 +43,7 @@ export type NodeParts = {
   readonly node: Node;
   readonly log: LogStore;
   readonly links: Links;
+  readonly neighbours: Neighbours;
   readonly identity: Identity;
   readonly database: Database;
   readonly applying: Applying;
@@ -67,6 +69,8 @@ export class RunningNode {
   readonly #cancels: (() => void)[] = [];
   /** Term in which this leader has proposed the genesis entry. */
   #genesisTerm: Term | undefined;
+  /** How often the lead was offered to others since it came here. */
+  #handOvers = 0;
   #stopped = false;
   #hasFailed = false;
 
@@ -83,11 +87,23 @@ export class RunningNode {
       clock.every(100, () => this.#guard(() => writes.tick(clock.nowMs()))),
       clock.every(250, () => this.#guard(() => void upkeep.round())),
       clock.every(500, () => this.#guard(() => members.tick())),
+      clock.every(500, () => this.#guard(() => this.#leadWell())),
     );
     clock.after(1_500, () => {
       if (!this.#stopped) writes.warmUp();
     });
     if (database.damage !== undefined) this.onDatabaseState();
+  }
+
+  /** A leader with a damaged database goes on offering the lead; members that do not answer are told who leads. */
+  #leadWell(): void {
+    const { node, database, links, self } = this.parts;
+    if (!node.leadership.leading) return;
+    if (database.damage !== undefined) this.#handOver();
+    const { membership } = node.status();
+    for (const { id } of membership) {
+      if (id !== self && !links.isUp(id)) links.send(id, membersNote(membership), []);
+    }
   }
 
   onCommitted(lsn: Lsn): void {
@@ -100,16 +116,17 @@ export class RunningNode {
     const { writes, onEvent, self } = this.parts;
     const who = now.leader === undefined ? "nobody leads" : `${now.leader} leads`;
     onEvent(`term ${now.term}: ${now.leading ? `${self} (this node) leads` : who}`);
+    this.#handOvers = 0;
     if (!now.leading) writes.stepDown();
     else this.#takeLead();
     this.onDatabaseState();
   }
 
   async onChange(entry: Entry): Promise<void> {
-    const { database, identity, links, node } = this.parts;
+    const { database, identity, neighbours } = this.parts;
     await database.change(entry);
     if (entry.kind === "genesis") await identity.adopt(decodeGenesis(entry.body).clusterId);
-    if (entry.kind === "membership") links.setPeers(node.status().membership);
+    if (entry.kind === "membership") neighbours.update();
   }
 
   onApplied(id: EntryId): void {
@@ -145,8 +162,9 @@ export class RunningNode {
   }
 
   onNote(from: NodeId, note: Note): void {
-    const { node, pageSyncing } = this.parts;
+    const { node, neighbours, pageSyncing } = this.parts;
     if (note.note === "pageSyncWanted") pageSyncing.receive(note.clusterId);
+    else if (note.note === "members") neighbours.learn(note.members);
     else node.pageSyncEnded(from, note.lsn);
   }
 
@@ -164,8 +182,8 @@ export class RunningNode {
 
   onInstalled(image: ImageId): void {
     const { lsn } = image.snapshot;
-    const { applied, writes, report, lag, links, node } = this.parts;
-    links.setPeers(node.status().membership);
+    const { applied, writes, report, lag, neighbours } = this.parts;
+    neighbours.update();
     report.remember(lsn);
     lag.applied(lsn);
     writes.outcomes.jumpedTo(lsn);
@@ -273,7 +291,9 @@ export class RunningNode {
   /** The lead goes to the voter that has the most; this node must not keep it. */
   #handOver(to?: NodeId): NodeId | undefined {
     const { node, links } = this.parts;
-    const target = to ?? bestVoter(this.parts.self, node.status(), (id) => links.isUp(id));
+    const voters = bestVoters(this.parts.self, node.status(), (id) => links.isUp(id));
+    // One that would not or could not lead is not asked again before the others were.
+    const target = to ?? voters[this.#handOvers++ % voters.length];
     if (target === undefined) return undefined;
     return node.transferTo(target) === undefined ? target : undefined;
   }
@@ -323,13 +343,14 @@ export class RunningNode {
 /** How long a node whose disk refused the writer does not stand for election. */
 const diskPauseMs = 10_000;
 
-/** The reachable voter whose log is longest. */
-function bestVoter(
+/** The reachable voters, the longest log first. */
+function bestVoters(
   self: NodeId,
   status: ReturnType<NodeParts["node"]["status"]>,
   isUp: (id: NodeId) => boolean,
-): NodeId | undefined {
+): NodeId[] {
   return status.progress
     .filter((p) => p.kind === "voter" && p.id !== self && isUp(p.id))
-    .sort((a, b) => b.matchLsn - a.matchLsn)[0]?.id;
+    .sort((a, b) => b.matchLsn - a.matchLsn)
+    .map((p) => p.id);
 }

@@ -1,0 +1,68 @@
+/**
+ * The simulated twin of node/real-driver.ts: files and processes of one node, on the model database (model/).
+ */
+
+import { CorruptionError } from "../base/errors.ts";
+import { limits } from "../limits.ts";
+import type { DatabaseDriver } from "../node/driver.ts";
+import { birth } from "./model/lists.ts";
+import type { Image } from "./model/pages.ts";
+import { ModelReaders, ModelWriter } from "./model/processes.ts";
+import { ModelServed, type ModelWorld } from "./model/served.ts";
+import { ModelStagedImage, ModelStagedPatch } from "./model/staged.ts";
+
+export type DriverWorld = ModelWorld & {
+  /** Lists of a new database. */
+  readonly lists: number;
+  /** Whether the writer process dies now, of itself. */
+  writerDies(): boolean;
+};
+
+export function simDriver(world: DriverWorld): DatabaseDriver {
+  const { files } = world;
+  const processes = {
+    pace: world.pace,
+    dies: world.writerDies,
+    image: (): Image => {
+      if (files.image === undefined) throw new CorruptionError("there is no database");
+      return files.image;
+    },
+  };
+  return {
+    lock: () => () => {},
+    exists: () => files.file !== undefined,
+    open: async () => {
+      await world.pace("read");
+      const served = new ModelServed(world);
+      await served.syncWal();
+      return served;
+    },
+    create: async (_dir, image) => {
+      await world.pace("sync");
+      world.onEffect("rename");
+      files.file = pagesOf(image.pages);
+      files.wal = [];
+      files.synced = 0;
+    },
+    genesisImage: () => ({ pageSize: limits.pageSize, pages: bytesOf(birth(world.lists)) }),
+    openReaders: () => new ModelReaders(processes),
+    spawnWriter: () => new ModelWriter({ ...processes, dies: world.writerDies }),
+    stageImage: async () => new ModelStagedImage(world),
+    stagePatch: async (_dir, served, damaged) =>
+      new ModelStagedPatch(world, served as ModelServed, damaged),
+  };
+}
+
+function bytesOf(image: Image): Uint8Array {
+  const bytes = new Uint8Array(image.length * limits.pageSize);
+  for (const [i, page] of image.entries()) bytes.set(page, i * limits.pageSize);
+  return bytes;
+}
+
+function pagesOf(bytes: Uint8Array): Image {
+  const { pageSize } = limits;
+  return Array.from(
+    { length: bytes.byteLength / pageSize },
+    (_, i) => new Uint8Array(bytes.subarray(i * pageSize, (i + 1) * pageSize)),
+  );
+}

@@ -1,0 +1,164 @@
+/** What the simulator has found, cut down to one test each: the bugs that must not come back. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { StorageError } from "../base/errors.ts";
+import { chainHash, formatHash, zeroChain } from "../base/hash.ts";
+import { Prng } from "../base/prng.ts";
+import { LogStore } from "../log/log-store.ts";
+import { chained, endOf, initial } from "../log/test-log.ts";
+import { Identity } from "../node/identity.ts";
+import { Neighbours } from "../node/route/neighbours.ts";
+import { imageChecksum } from "../payload/genesis.ts";
+import { decodeMembership } from "../raft/membership.ts";
+import { Raft } from "../raft/raft.ts";
+import { type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
+import { SimDisk } from "./disk.ts";
+import { birth } from "./model/lists.ts";
+import { checksumOf } from "./model/pages.ts";
+
+const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
+const voters: Membership = [a, b, c].map((id) => ({ id, kind: "voter", address: `${id}:1` }));
+
+function raftOf(membership: Membership): Raft {
+  const origin = { lsn: lsn(0), term: term(0), chain: zeroChain };
+  return new Raft({
+    id: a,
+    prng: new Prng(1),
+    nowMs: 0,
+    hardState: { term: term(0), vote: undefined, born: false },
+    base: { ...origin, membership },
+    termRuns: [],
+    last: origin,
+    lastChain: zeroChain,
+    memberships: [],
+    committedLsn: lsn(0),
+  });
+}
+
+describe("found by the simulator", () => {
+  test("a round's entries are those of the round, whatever arrives while it is made durable", () => {
+    const raft = raftOf(voters);
+    const stamp = { round: 1, sentMs: 0 };
+    const draft = { lsn: lsn(1), term: term(1), kind: "noop", body: new Uint8Array() } as const;
+    const entry: Entry = { ...draft, chain: chainHash(zeroChain, draft) };
+    const append = {
+      type: "append",
+      prev: { lsn: lsn(0), term: term(0) },
+      committedLsn: lsn(0),
+      stamp,
+    } as const;
+    const envelope = { from: b, to: a, term: term(1) };
+    const heartbeat = { ...append, range: { from: lsn(1), to: lsn(1) } };
+    raft.step({ ...envelope, message: heartbeat }, [], 1);
+    const ready = raft.ready();
+    assert.deepEqual(ready?.entries, []);
+    const range = { from: lsn(1), to: lsn(2) };
+    raft.step({ ...envelope, message: { ...append, range } }, [entry], 2);
+    assert.deepEqual(ready?.entries, []);
+    raft.advance(ready!);
+    assert.deepEqual(raft.ready()?.entries, [entry]);
+  });
+
+  test("the first entry of a cluster says who its members are, for disks that come later", () => {
+    const alone = voters.slice(0, 1);
+    const raft = raftOf(alone);
+    const entries: Entry[] = [];
+    for (let nowMs = 0; entries.length === 0; nowMs += 50) {
+      raft.tick(nowMs);
+      const ready = raft.ready();
+      entries.push(...(ready?.entries ?? []));
+      if (ready !== undefined) raft.advance(ready);
+    }
+    const first = entries[0];
+    assert.equal(first?.kind, "membership");
+    assert.deepEqual(decodeMembership(first.body), alone);
+  });
+
+  test("a seal that was read may not be on the disk: it is written again", async () => {
+    const disk = new SimDisk();
+    const log = await LogStore.open(disk, "/log", initial);
+    // So that the seal, 32 bytes, lies across the border of two sectors.
+    const body = new Uint8Array(512 - 48 - 49 - 1 - 12);
+    await log.persist({ hardState: undefined, entries: chained(endOf(log), [{ term: 1, body }]) });
+    let syncs = 0;
+    disk.crash(new Prng(1));
+    disk.faultOf = ({ kind, path }) =>
+      kind === "sync" && path.endsWith(".segment") && ++syncs === 2 ? "EIO" : undefined;
+    await assert.rejects(LogStore.open(disk, "/log", initial), StorageError);
+    disk.kill();
+    const again = await LogStore.open(disk, "/log", initial);
+    const more = chained(endOf(again), [{ term: 1 }]);
+    await again.persist({ hardState: undefined, entries: more });
+    for (let seed = 0; seed < 50; seed++) {
+      const after = disk.fork();
+      after.crash(new Prng(seed));
+      const recovered = await LogStore.open(after, "/log", initial);
+      assert.equal(recovered.last.lsn, 2);
+    }
+  });
+
+  test("an identity that was read may not be on the disk: its name is made durable first", async () => {
+    const disk = new SimDisk();
+    const random = (bytes: number) => "ab".repeat(bytes);
+    const identity = await Identity.open(disk, "/n", a, random);
+    disk.faultOf = ({ kind }) => (kind === "sync-directory" ? "EIO" : undefined);
+    await assert.rejects(identity.adopt("cluster"), StorageError);
+    disk.kill();
+    assert.equal((await Identity.open(disk, "/n", a, random)).clusterId, "cluster");
+    for (let seed = 0; seed < 20; seed++) {
+      const after = disk.fork();
+      after.crash(new Prng(seed));
+      assert.equal((await Identity.open(after, "/n", a, random)).clusterId, "cluster");
+    }
+  });
+
+  test("a newborn database has a checksum to be compared with", () => {
+    const image = birth(3);
+    const { pageSize } = { pageSize: image[0]!.byteLength };
+    const pages = new Uint8Array(Buffer.concat(image));
+    assert.equal(formatHash(imageChecksum({ pageSize, pages })), formatHash(checksumOf(image)));
+  });
+
+  test("a node whose log is old lets in and answers a leader that it does not know", () => {
+    let hasLeader = false;
+    let peers: Membership = [];
+    let membership: Membership = voters.slice(0, 2);
+    const neighbours = new Neighbours({
+      ...{ self: a, contacts: [], membership: () => membership, hasLeader: () => hasLeader },
+      setPeers: (members) => {
+        peers = members;
+      },
+    });
+    neighbours.update();
+    assert.ok(neighbours.admits(c));
+    hasLeader = true;
+    assert.ok(!neighbours.admits(c));
+    neighbours.learn(voters);
+    assert.ok(neighbours.admits(c));
+    assert.deepEqual(
+      peers.map((member) => member.id),
+      [a, b, c],
+    );
+    // The log has caught up; later it says that c is gone.
+    membership = voters;
+    neighbours.update();
+    membership = voters.slice(0, 2);
+    neighbours.update();
+    assert.ok(!neighbours.admits(c));
+  });
+
+  test("contacts are kept while the log does not name this node", () => {
+    let peers: Membership = [];
+    new Neighbours({
+      self: nodeId("d"),
+      contacts: voters,
+      membership: () => voters.slice(0, 1),
+      hasLeader: () => false,
+      setPeers: (members) => {
+        peers = members;
+      },
+    }).update();
+    assert.equal(peers.length, 3);
+  });
+});

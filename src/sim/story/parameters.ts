@@ -1,0 +1,81 @@
+/**
+ * What a seed decides before its story begins. Printed first, so that a story can be understood.
+ *
+ * The ranges follow what the design claims to survive: clocks that drift less than the lease allows, disks that
+ * lose what was not synced, a minority that loses everything.
+ */
+
+import type { Prng } from "../../base/prng.ts";
+import { limits } from "../../limits.ts";
+import type { NetworkTraits } from "../links.ts";
+import { type FaultName, faultNames } from "./fault-names.ts";
+
+export type Parameters = {
+  readonly voters: number;
+  readonly lists: number;
+  readonly clients: number;
+  /** Mean pause of a client between two requests. */
+  readonly thinkMs: number;
+  /** How long faults rage. */
+  readonly faultMs: number;
+  /** Mean time between two faults. */
+  readonly faultEveryMs: number;
+  readonly faults: readonly FaultName[];
+  readonly network: NetworkTraits;
+  readonly timersLateMs: number;
+  /** Clocks run at 1 ± this. */
+  readonly drift: number;
+  readonly syncMeanMs: number;
+  /** Share of writes, reads and applies that take their time. */
+  readonly slowness: number;
+  readonly logRetentionBytes: number;
+};
+
+/**
+ * Sizes are smaller in a simulated world, so that segments end, logs are dropped, WALs are checkpointed and page
+ * syncs take many messages within seconds. Times are those of the program.
+ */
+export function shrinkLimits(): void {
+  const small: Partial<Record<keyof typeof limits, number>> = {
+    pageSize: 512,
+    segmentBytesMax: 16 * 1024,
+    logCacheBytesMax: 32 * 1024,
+    appendBytesMax: 4 * 1024,
+    checkpointFrames: 64,
+    scratchFramesMax: 256,
+    syncGroupPages: 4,
+    syncMessagePages: 4,
+    syncHashGroups: 2,
+    syncFinalPagesMax: 8,
+  };
+  Object.assign(limits, small);
+}
+
+export function drawParameters(prng: Prng): Parameters {
+  const pick = <T>(...choices: readonly T[]): T => choices[prng.integer(0, choices.length)]!;
+  const isBad = prng.chance(0.5);
+  const kinds = prng.integer(2, 7);
+  const faults = new Set<FaultName>();
+  while (faults.size < kinds) faults.add(pick(...faultNames));
+  return {
+    voters: pick(1, 3, 3, 3, 3, 3, 5, 5),
+    lists: prng.integer(2, 9),
+    clients: prng.integer(2, 7),
+    thinkMs: pick(30, 60, 120, 240),
+    faultMs: pick(6_000, 10_000, 15_000),
+    faultEveryMs: pick(500, 1_000, 2_000),
+    faults: [...faults].sort(),
+    network: {
+      delayMinMs: pick(0.05, 0.2, 1, 5),
+      delayMeanMs: pick(0.1, 0.5, 2, 8),
+      loss: isBad ? pick(0, 0.01, 0.1) : 0,
+      duplicate: isBad ? pick(0, 0.02, 0.2) : 0,
+      detour: isBad ? pick(0, 0.02, 0.2) : 0,
+    },
+    timersLateMs: pick(0, 5, 15, 30),
+    drift: pick(0, 0.001, 0.02),
+    syncMeanMs: pick(0.1, 1, 5, 20),
+    slowness: pick(0, 0.1, 0.5),
+    logRetentionBytes: pick(8 * 1024, 64 * 1024, 1024 * 1024),
+  };
+}

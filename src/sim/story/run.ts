@@ -1,0 +1,152 @@
+/**
+ * One seed, one story: a storm of faults over a cluster that is written to and read from, then calm. During the storm
+ * nothing wrong may happen (safety); in the calm everything must end and become equal (liveness, I19).
+ */
+
+import { formatHash } from "../../base/hash.ts";
+import { Prng } from "../../base/prng.ts";
+import { Clients } from "./clients.ts";
+import { Faults } from "./faults.ts";
+import { checkHistory, History } from "./history.ts";
+import type { SimNode } from "./node.ts";
+import { drawParameters, type Parameters } from "./parameters.ts";
+import { Watch } from "./watch.ts";
+import { type Violation, World } from "./world.ts";
+
+export type SeedReport = {
+  readonly seed: number;
+  readonly ok: boolean;
+  readonly violations: readonly Violation[];
+  readonly parameters: Parameters;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly acked: number;
+  readonly reads: number;
+  readonly unknown: number;
+  readonly refused: number;
+  readonly lost: number;
+  readonly stale: number;
+  readonly terms: number;
+  /** From the end of the storm until all was well. */
+  readonly calmMs: number;
+  readonly story: readonly string[];
+};
+
+/** Within this time after the storm all must be well: requests under way may take most of it. */
+const calmMaxMs = 60_000;
+
+export async function runSeed(seed: number): Promise<SeedReport> {
+  const prng = new Prng(seed);
+  const parameters = drawParameters(prng.child());
+  const world = new World(prng.child(), parameters);
+  const watch = new Watch(world);
+  world.observer = watch;
+  const history = new History();
+  const clients = new Clients(world, history, watch);
+  const faults = new Faults(world, prng.child());
+  const core = prng.child();
+  const isOver = (life: { readonly name: string } | undefined) => {
+    if (life !== undefined) {
+      const node = world.nodes.find((other) => other.life === life);
+      if (node !== undefined) watch.check(node);
+    }
+    return world.violations.length > 0;
+  };
+  for (const node of world.nodes) node.start();
+  clients.begin(prng.child());
+  faults.begin();
+  await world.scheduler.run(parameters.faultMs, isOver);
+  faults.end();
+  if (core.chance(0.3)) leaveSomeDown(world, faults, core);
+  const stormMs = world.scheduler.nowMs;
+  let wellAtMs: number | undefined;
+  if (world.violations.length === 0) {
+    world.scheduler.after(2_000, () => clients.stop());
+    await world.scheduler.run(stormMs + calmMaxMs, (life) => {
+      if (isOver(life)) return true;
+      if (world.scheduler.nowMs < stormMs + 2_500 || !isWell(world, clients)) return false;
+      wellAtMs = world.scheduler.nowMs;
+      return true;
+    });
+  }
+  if (world.violations.length === 0 && wellAtMs === undefined) {
+    world.violated("I19", `after ${calmMaxMs} ms of calm: ${whatIsWrong(world, clients)}`);
+  }
+  let findings = { lost: 0, stale: 0 };
+  const well = world.nodes.find((node) => isCaughtUp(world, node));
+  if (well?.files.image !== undefined) {
+    findings = checkHistory(world, history, well.files.image, watch.imageByLsn);
+    if (wellAtMs !== undefined) watch.checkEqual(memberNodes(world));
+  }
+  const count = (outcome: string) => history.appends.filter((a) => a.outcome === outcome).length;
+  return {
+    ...{ seed, ok: world.violations.length === 0, violations: world.violations, parameters },
+    ...{ simulatedMs: world.scheduler.nowMs, events: world.scheduler.events },
+    ...{ faults: { ...faults.counts }, acked: history.acked, reads: history.reads.length },
+    ...{ unknown: count("unknown"), refused: count("refused"), ...findings },
+    ...{ terms: watch.terms, calmMs: world.scheduler.nowMs - stormMs, story: world.story },
+  };
+}
+
+/** Only a core is healed for good: a majority of the voters, with nobody who is not whole. */
+function leaveSomeDown(world: World, faults: Faults, prng: Prng): void {
+  const voters = faults.membership().filter((member) => member.kind === "voter");
+  if (faults.changes > 0 || world.nodes.some((node) => node.impaired)) return;
+  const spare = Math.floor((voters.length - 1) / 2);
+  for (let i = 0; i < spare; i++) {
+    const node = world.node(voters[prng.integer(0, voters.length)]!.id)!;
+    if (world.keptDown.has(node) || !faults.mayHarm(node)) continue;
+    world.keptDown.add(node);
+    world.tell("--", `${node.id} stays down for good`);
+    node.die("power");
+  }
+}
+
+/** Members that are supposed to be up. */
+function memberNodes(world: World): readonly SimNode[] {
+  const membership = world.leader()?.running?.parts.node.status().membership ?? [];
+  return world.nodes.filter(
+    (node) => !world.keptDown.has(node) && membership.some((member) => member.id === node.id),
+  );
+}
+
+function isCaughtUp(world: World, node: SimNode): boolean {
+  const leader = world.leader();
+  if (leader?.running === undefined || node.running === undefined || !node.isUp) return false;
+  const { node: loop } = leader.running.parts;
+  const { database, applying } = node.running.parts;
+  const { last, committedLsn } = loop.status();
+  const wanted = leader.running.parts.database.whole;
+  return (
+    wanted !== undefined &&
+    database.whole !== undefined &&
+    committedLsn === last.lsn &&
+    applying.applied.lsn === committedLsn &&
+    formatHash(database.whole.checksum()) === formatHash(wanted.checksum())
+  );
+}
+
+function isWell(world: World, clients: Clients): boolean {
+  const leader = world.leader();
+  if (clients.busy > 0 || leader === undefined || !leader.running!.parts.writes.ready) return false;
+  return memberNodes(world).every((node) => isCaughtUp(world, node));
+}
+
+function whatIsWrong(world: World, clients: Clients): string {
+  const leader = world.leader();
+  const wrong = [`leader ${leader?.id}`, `${clients.busy} requests open`];
+  if (leader !== undefined && !leader.running!.parts.writes.ready) wrong.push("writer not ready");
+  const nodes = leader === undefined ? world.nodes : memberNodes(world);
+  for (const node of nodes) {
+    if (isCaughtUp(world, node)) continue;
+    const parts = node.running?.parts;
+    const status = parts?.node.status();
+    wrong.push(
+      `${node.id} ${node.isUp ? "up" : "down"} role ${status?.role} term ${status?.term} ` +
+        `born ${status?.born} last ${status?.last.lsn}@${status?.last.term} committed ${status?.committedLsn} ` +
+        `applied ${parts?.applying.applied.lsn} damage ${parts?.database.damage}`,
+    );
+  }
+  return wrong.join("; ");
+}

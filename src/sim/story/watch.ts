@@ -1,0 +1,269 @@
+/**
+ * The invariants that can be seen on the nodes themselves, checked after every event of a node, each under its number
+ * in docs/invariants.md. It looks with the eyes of someone who sees all machines at once.
+ */
+
+import { formatHash } from "../../base/hash.ts";
+import type { RunningNode } from "../../node/running-node.ts";
+import type { Envelope } from "../../raft/messages.ts";
+import type { RaftStatus } from "../../raft/ready.ts";
+import type { Lsn, NodeId, Term } from "../../vocabulary.ts";
+import { formatPosition } from "../../vocabulary.ts";
+import { positionOf } from "../model/lists.ts";
+import { checksumOf, type Image } from "../model/pages.ts";
+import type { Held, SimNode } from "./node.ts";
+import type { Observer, World } from "./world.ts";
+
+/** What was last seen of a node. */
+type Seen = {
+  readonly running: RunningNode;
+  /** Core and log begin anew after a page sync, the one a moment before the other. */
+  installing: boolean;
+  term: Term;
+  leading: boolean;
+  last: Lsn;
+  committed: Lsn;
+  applied: Lsn;
+};
+
+export class Watch implements Observer {
+  readonly #world: World;
+  readonly #leaderByTerm = new Map<Term, NodeId>();
+  /** Term of every committed entry. */
+  readonly #termByLsn = new Map<Lsn, Term>();
+  #committedLsn = 0 as Lsn;
+  readonly #chainByEntry = new Map<string, string>();
+  readonly #checksumByLsn = new Map<Lsn, string>();
+  readonly #seenByNode = new Map<SimNode, Seen>();
+  /** The database as it was after each change. */
+  readonly imageByLsn = new Map<Lsn, Image>();
+  /** Terms that had a leader. */
+  get terms(): number {
+    return this.#leaderByTerm.size;
+  }
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  get committedLsn(): Lsn {
+    return this.#committedLsn;
+  }
+
+  started(node: SimNode, running: RunningNode): void {
+    if (node.held !== undefined) this.checkKept(node, running, node.held);
+    const { log, applying } = running.parts;
+    const { node: loop } = running.parts;
+    const install = loop.install.bind(loop);
+    loop.install = async (snapshot) => {
+      const seen = this.#seenByNode.get(node);
+      if (seen !== undefined) seen.installing = true;
+      await install(snapshot);
+      if (seen !== undefined) seen.installing = false;
+    };
+    this.#seenByNode.set(node, {
+      running,
+      installing: false,
+      ...{ term: 0 as Term, leading: false, last: log.last.lsn },
+      ...{ committed: 0 as Lsn, applied: applying.applied.lsn },
+    });
+  }
+
+  sends(node: SimNode, to: NodeId, message: unknown): void {
+    if (typeof message === "object" && message !== null && "message" in message) {
+      this.checkPromise(node, to, message as Envelope);
+    }
+  }
+
+  /** What the event at hand has committed, before the event is over and the rest can be looked at. */
+  noteCommits(): void {
+    for (const node of this.#world.nodes) {
+      if (node.running === undefined || !node.isUp) continue;
+      const seen = this.#seenByNode.get(node);
+      const status = node.running.parts.node.status();
+      if (seen?.running !== node.running || status.committedLsn <= seen.committed) continue;
+      this.checkCommitted(node, status, seen);
+    }
+  }
+
+  /** Called after every event of the node. */
+  check(node: SimNode): void {
+    const { running } = node;
+    if (running === undefined || !node.isUp) return;
+    const seen = this.#seenByNode.get(node);
+    if (seen?.running !== running || seen.installing) return;
+    const status = running.parts.node.status();
+    const leading = status.role === "leader";
+    if (leading) this.checkOneLeader(node, status, seen);
+    this.checkChain(node, running);
+    if (status.committedLsn > seen.committed) this.checkCommitted(node, status, seen);
+    const applied = running.parts.applying.applied.lsn;
+    if (applied !== seen.applied) this.checkApplied(node, running, status);
+    Object.assign(seen, { term: status.term, leading, last: status.last.lsn, applied });
+  }
+
+  /** I1, and with it I8 at the moment of election and the leader's half of I2. */
+  checkOneLeader(node: SimNode, status: RaftStatus, seen: Seen): void {
+    const known = this.#leaderByTerm.get(status.term);
+    if (known === undefined) {
+      this.#leaderByTerm.set(status.term, node.id);
+      this.checkComplete(node, status);
+    } else if (known !== node.id) {
+      this.#violated("I1", `${node.id} and ${known} both lead term ${status.term}`);
+    }
+    if (seen.leading && seen.term === status.term && status.last.lsn < seen.last) {
+      this.#violated("I2", `leader ${node.id} went back from ${seen.last} to ${status.last.lsn}`);
+    }
+  }
+
+  /** I8: a new leader has every committed entry. */
+  checkComplete(node: SimNode, status: RaftStatus): void {
+    const at = this.#committedLsn;
+    if (at === 0) return;
+    const { log } = node.running!.parts;
+    const found = log.termAt(at);
+    if (found === this.#termByLsn.get(at) || log.base.lsn >= at) return;
+    this.#violated(
+      "I8",
+      `${node.id} leads term ${status.term} without committed ${at}@${this.#termByLsn.get(at)} ` +
+        `(it has ${formatPosition(log.last)})`,
+    );
+  }
+
+  /** I3: equal LSN and term mean an equal entry, and an equal chain of all before it. */
+  checkChain(node: SimNode, running: RunningNode): void {
+    const { last, lastChain } = running.parts.log;
+    if (last.lsn === 0) return;
+    const entry = formatPosition(last);
+    const known = this.#chainByEntry.get(entry);
+    if (known === undefined) this.#chainByEntry.set(entry, lastChain);
+    else if (known !== lastChain) {
+      this.#violated("I3", `${node.id} has chain ${lastChain} at ${entry}, another has ${known}`);
+    }
+  }
+
+  /** I2: what is committed is committed for good, everywhere the same, and on a majority of disks. */
+  checkCommitted(node: SimNode, status: RaftStatus, seen: Seen): void {
+    const { log } = node.running!.parts;
+    const from = Math.max(seen.committed, log.base.lsn) + 1;
+    const isLeader = status.role === "leader";
+    // A follower may know of a commit before the entry is on its own disk. A leader may commit before its own sync
+    // has ended: then the entry is of its own term.
+    const upTo = isLeader
+      ? status.committedLsn
+      : (Math.min(status.committedLsn, status.durableLsn) as Lsn);
+    for (let at = from as Lsn; at <= upTo; at = (at + 1) as Lsn) {
+      const here = at <= status.durableLsn ? log.termAt(at) : status.term;
+      if (here === undefined) continue;
+      const known = this.#termByLsn.get(at);
+      if (known === undefined) this.#termByLsn.set(at, here);
+      else if (known !== here) {
+        this.#violated("I2", `${node.id} commits ${at}@${here}, committed was ${at}@${known}`);
+      }
+    }
+    seen.committed = upTo;
+    if (upTo <= this.#committedLsn) return;
+    this.#committedLsn = upTo;
+    if (isLeader) this.#checkMajority(node, status);
+  }
+
+  #checkMajority(node: SimNode, status: RaftStatus): void {
+    const at = status.committedLsn;
+    // A leader may commit before its own sync has ended: then the entry is of its own term.
+    const wanted = node.running!.parts.log.termAt(at) ?? status.term;
+    const voters = status.membership.filter((m) => m.kind !== "learner");
+    const holding = voters.filter(({ id }) => {
+      const other = this.#world.node(id);
+      const log = other?.running?.parts.log ?? other?.held?.log;
+      return log !== undefined && (log.base.lsn >= at || log.termAt(at) === wanted);
+    });
+    // A disk that was lost since does not tell against the commit.
+    const lost = voters.filter(({ id }) => this.#world.node(id)?.impaired === true);
+    if (2 * (holding.length + lost.length) > voters.length) return;
+    const names = holding.map((m) => m.id).join(", ");
+    this.#violated("I14", `${node.id} commits ${at}@${wanted}, which only ${names} hold`);
+  }
+
+  /** I12 and I5: only what is committed is applied, and it gives the same database everywhere. */
+  checkApplied(node: SimNode, running: RunningNode, status: RaftStatus): void {
+    const { applying, database, log } = running.parts;
+    const { applied } = applying;
+    // A node that fetched its pages may have them before it hears that their entries are committed.
+    const upTo = Math.max(status.committedLsn, this.#committedLsn);
+    if (applied.lsn > upTo) {
+      this.#violated("I12", `${node.id} applied ${applied.lsn}, committed is ${upTo}`);
+    }
+    const committed = this.#termByLsn.get(applied.lsn);
+    if (committed !== undefined && committed !== applied.term && log.base.lsn !== applied.lsn) {
+      this.#violated("I12", `${node.id} applied ${formatPosition(applied)}, not @${committed}`);
+    }
+    const served = database.whole;
+    if (served === undefined) return;
+    const checksum = formatHash(served.checksum());
+    const known = this.#checksumByLsn.get(applied.lsn);
+    if (known === undefined) {
+      this.#checksumByLsn.set(applied.lsn, checksum);
+      const image = node.files.image!;
+      this.imageByLsn.set(positionOf(image).lsn, image);
+    } else if (known !== checksum) {
+      this.#violated("I5", `${node.id} has ${checksum} at ${applied.lsn}, another had ${known}`);
+    }
+  }
+
+  /** I14: what a message promises is on the disk of its sender. */
+  checkPromise(node: SimNode, to: NodeId, { term, message }: Envelope): void {
+    const log = node.running?.parts.log;
+    if (log === undefined) return;
+    const { hardState } = log;
+    if (message.type === "vote-reply" && message.verdict !== "refused") {
+      if (hardState.term < term || (hardState.term === term && hardState.vote !== to)) {
+        this.#violated("I14", `${node.id} votes for ${to} in ${term}, not yet on its disk`);
+      }
+    }
+    if (message.type === "vote" && (hardState.term < term || hardState.vote !== node.id)) {
+      this.#violated("I14", `${node.id} stands in term ${term}, not yet on its disk`);
+    }
+    if (message.type === "appended" && message.matchLsn > log.last.lsn) {
+      this.#violated("I14", `${node.id} says it has ${message.matchLsn}, it has ${log.last.lsn}`);
+    }
+  }
+
+  /** I4: what the last run held, this one holds. */
+  checkKept(node: SimNode, running: RunningNode, held: Held): void {
+    const { log } = running.parts;
+    const { last, hardState } = held;
+    if (log.hardState.term < hardState.term) {
+      this.#violated("I4", `${node.id} was in term ${hardState.term}, is in ${log.hardState.term}`);
+    } else if (
+      log.hardState.term === hardState.term &&
+      hardState.vote !== undefined &&
+      log.hardState.vote !== hardState.vote
+    ) {
+      this.#violated("I4", `${node.id} voted for ${hardState.vote}, forgot it`);
+    }
+    if (hardState.born && !log.hardState.born) this.#violated("I4", `${node.id} forgot its birth`);
+    const isThere = log.base.lsn >= last.lsn || log.termAt(last.lsn) === last.term;
+    if (isThere || log.last.term > last.term) return;
+    this.#violated(
+      "I4",
+      `${node.id} had ${formatPosition(last)} on its disk, now it has ${formatPosition(log.last)}`,
+    );
+  }
+
+  /** I5 at rest: the pages themselves, not what memory says of them. */
+  checkEqual(nodes: readonly SimNode[]): void {
+    const [first, ...others] = nodes;
+    if (first?.files.image === undefined) return;
+    const wanted = formatHash(checksumOf(first.files.image));
+    for (const other of others) {
+      const found = other.files.image && formatHash(checksumOf(other.files.image));
+      if (found !== wanted) {
+        this.#violated("I5", `in the end ${other.id} has ${found}, ${first.id} has ${wanted}`);
+      }
+    }
+  }
+
+  #violated(invariant: string, text: string): void {
+    this.#world.violated(invariant, text);
+  }
+}
