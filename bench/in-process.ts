@@ -34,6 +34,7 @@ export async function inProcessWrites(dir: string, seconds: number): Promise<InP
     forwarder: new Forwarder({ token: "bench", self }),
     initial: [{ id: self, kind: "voter", address: "127.0.0.1:1" }],
     contacts: [],
+    addressById: new Map(),
     logRetentionBytes: limits.logRetentionBytes,
     syncBytesPerSecond: limits.syncBytesPerSecond,
     onEvent: () => {},

@@ -27,6 +27,8 @@ export type NodeOptions = {
   readonly listen: { readonly host: string; readonly port: number };
   /** Members of a new cluster. A directory that knows its members ignores it. */
   readonly cluster: readonly { readonly id: string; readonly address: string }[] | undefined;
+  /** Where members are now: a cluster that has moved. Goes before what the log says. */
+  readonly moved?: readonly { readonly id: string; readonly address: string }[] | undefined;
   /** host:port of a member of the cluster that this node joins. */
   readonly join: string | undefined;
   readonly secret: string | undefined;
@@ -72,6 +74,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     forwarder: new Forwarder({ token: internalToken(secret), self }),
     initial: initialMembers(options, address),
     contacts,
+    addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     logRetentionBytes: options.logRetentionBytes,
     syncBytesPerSecond: options.syncBytesPerSecond,
     onEvent: options.onEvent,
@@ -79,6 +82,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   });
   const accept = (socket: Duplex, head: Uint8Array) => links?.accept(socket, head);
   const api = await listen(options, { running, secret, accept });
+  tellIfElsewhere(options, running, address);
   running.begin();
   if (options.join !== undefined) void announce(options, running, address);
   return {
@@ -86,6 +90,16 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     stop: () => running.stop(() => api.close()),
     failed,
   };
+}
+
+/** A node that moved without a word cannot be reached: the others look for it where the log says. */
+function tellIfElsewhere(options: NodeOptions, running: RunningNode, address: string): void {
+  const known = running.parts.node.status().membership.find((m) => m.id === options.id)?.address;
+  if (known === undefined || known === address) return;
+  options.onEvent(
+    `this node listens on ${address}, the cluster looks for it at ${known}; ` +
+      "if that is not a proxy or another name of it, give all nodes --moved with the new addresses",
+  );
 }
 
 type Listening = {

@@ -22,6 +22,7 @@ type Flags = {
   readonly dir: string;
   readonly listen: string;
   readonly cluster?: string;
+  readonly moved?: string;
   readonly join?: string;
   readonly secretFile?: string;
   readonly keepLog: string;
@@ -58,6 +59,7 @@ export function addStart(program: Command, terminal: Terminal): void {
     .requiredOption("--dir <dir>", "where the node keeps its log and database; made if missing")
     .requiredOption("--listen <host:port>", "where to listen; the other nodes must reach it there")
     .option("--cluster <members>", "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,…")
+    .option("--moved <members>", "where members are now, if the whole cluster has new addresses")
     .option("--join <host:port>", "a member of the cluster that this new node joins")
     .option(
       "--secret-file <file>",
@@ -152,7 +154,8 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     id: flags.id,
     dir: flags.dir,
     listen: parseAddress(flags.listen, "--listen"),
-    cluster: flags.cluster === undefined ? undefined : parseMembers(flags.cluster, flags.id),
+    cluster: parseMembers(flags.cluster, "--cluster", flags.id),
+    moved: parseMembers(flags.moved, "--moved", flags.id),
     join: flags.join === undefined ? undefined : parseJoin(flags.join),
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
@@ -165,16 +168,22 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
   };
 }
 
-function parseMembers(text: string, own: string): { id: string; address: string }[] {
+/** Reads `a=HOST:PORT,b=HOST:PORT`, which must name this node too. */
+function parseMembers(
+  text: string | undefined,
+  flag: string,
+  own: string,
+): { id: string; address: string }[] | undefined {
+  if (text === undefined) return undefined;
   const members = text.split(",").map((part) => {
     const [id = "", address] = part.trim().split("=", 2);
     if (address === undefined || !nodeIdPattern.test(id)) {
       throw misuse(
-        `--cluster: "${part}" is not ID=HOST:PORT`,
+        `${flag}: "${part}" is not ID=HOST:PORT`,
         "For example a=10.0.0.1:7001,b=10.0.0.2:7001",
       );
     }
-    parseAddress(address, "--cluster");
+    parseAddress(address, flag);
     return { id, address };
   });
   for (const [key, values] of [
@@ -182,11 +191,11 @@ function parseMembers(text: string, own: string): { id: string; address: string 
     ["address", members.map((m) => m.address)],
   ] as const) {
     const twice = values.find((value, i) => values.indexOf(value) !== i);
-    if (twice !== undefined) throw misuse(`--cluster names the ${key} ${twice} twice`);
+    if (twice !== undefined) throw misuse(`${flag} names the ${key} ${twice} twice`);
   }
   if (!members.some((m) => m.id === own)) {
     throw misuse(
-      `--cluster does not name this node, "${own}"`,
+      `${flag} does not name this node, "${own}"`,
       "List all members, this one included.",
     );
   }

@@ -49,7 +49,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const leadership = () => node.leadership;
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership },
-    addressOf: (id) => addressOf(raft, id),
+    addressOf: (id) => addressOf(node, id),
     isUp: (id) => links.isUp(id),
   });
   const { driver } = options;
@@ -101,7 +101,7 @@ function assembleConsensus(
   const lag = new Lag(clock);
   const neighbours = new Neighbours({
     ...{ self, contacts: options.contacts },
-    membership: () => raft.status().membership,
+    membership: () => node.status().membership,
     hasLeader: () => raft.status().leader !== undefined,
     setPeers: (peers) => links.setPeers(peers),
   });
@@ -114,7 +114,7 @@ function assembleConsensus(
         node.linkLost(id);
         whole().parts.writes.originLost(id);
         // What was forwarded there has no answer to wait for.
-        const address = addressOf(raft, id);
+        const address = addressOf(node, id);
         if (address !== undefined) forwarder.abandon(address);
       },
       onSyncRequest: (from, channel) => whole().parts.pageSyncing.send(from, channel),
@@ -125,6 +125,7 @@ function assembleConsensus(
     void links.send(envelope.to, envelope, entries);
   const node = new Node({
     ...{ raft, log, clock, outbox: new Outbox(log, send, onEvent) },
+    addressById: options.addressById,
     events: {
       committed: (lsn) => whole().onCommitted(lsn),
       leadership: (now) => whole().onLeadership(now),
@@ -202,7 +203,7 @@ function assembleCare(
   const { node, log, links, identity, database, applying, applied, lag, writes, raft } = parts;
   const members = new Members({
     ...{ clock, writes, onEvent },
-    status: () => raft.status(),
+    status: () => node.status(),
     changeMembership: (change) => node.changeMembership(change),
     isUp: (id) => links.isUp(id),
   });
@@ -222,7 +223,7 @@ function assembleCare(
   });
   const report = new StatusReport({
     ...{ self, clock, log, database, identity, forwarder },
-    raft: () => raft.status(),
+    raft: () => node.status(),
     applied: () => applying.applied,
     lagMs: () => lag.lagMs(node.leadership.leading),
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
@@ -234,8 +235,8 @@ function assembleCare(
 /** How long a comparison of checksums waits until this node is where the other one was. */
 const verifyWaitMs = 3_000;
 
-function addressOf(raft: Raft, id: NodeId): string | undefined {
-  return raft.status().membership.find((m) => m.id === id)?.address;
+function addressOf(node: Node, id: NodeId): string | undefined {
+  return node.status().membership.find((m) => m.id === id)?.address;
 }
 
 /** What the slowest reachable member still lacks. */

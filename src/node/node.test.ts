@@ -43,6 +43,7 @@ test("promises leave after the fsync that makes them true, a leader's appends be
     outbox: { send: (messages: string[]) => story.push(...messages) },
     clock: { nowMs: () => 0 },
     events: {},
+    addressById: new Map(),
   };
   const node = new Node(parts as unknown as ConstructorParameters<typeof Node>[0]);
   node.tick();
@@ -60,7 +61,14 @@ function stoppedNode(): Node {
     leader: undefined,
     committedLsn: 0 as Lsn,
   });
-  const parts = { raft: { status }, log: {}, outbox: {}, clock: { nowMs: () => 0 }, events: {} };
+  const parts = {
+    raft: { status },
+    log: {},
+    outbox: {},
+    clock: { nowMs: () => 0 },
+    events: {},
+    addressById: new Map(),
+  };
   const node = new Node(parts as unknown as ConstructorParameters<typeof Node>[0]);
   node.stop();
   return node;

@@ -49,6 +49,8 @@ export class Node {
   readonly #outbox: Outbox;
   readonly #clock: Clock;
   readonly #events: NodeEvents;
+  /** Where members are, by word of the operator: a cluster that has moved has other addresses than its log. */
+  readonly #addressById: ReadonlyMap<NodeId, string>;
   /** A round is running. */
   #busy = false;
   /** When the running fsync began; undefined while none runs. */
@@ -69,18 +71,27 @@ export class Node {
     outbox: Outbox;
     clock: Clock;
     events: NodeEvents;
+    addressById: ReadonlyMap<NodeId, string>;
   }) {
     this.#raft = parts.raft;
     this.#log = parts.log;
     this.#outbox = parts.outbox;
     this.#clock = parts.clock;
     this.#events = parts.events;
+    this.#addressById = parts.addressById;
     this.#told = leadershipOf(parts.raft.status());
     this.#committedLsn = parts.raft.status().committedLsn;
   }
 
+  /** Consensus at a glance. Members are where this node was told they are, or else where the log says. */
   status(): RaftStatus {
-    return this.#raft.status();
+    const status = this.#raft.status();
+    if (this.#addressById.size === 0) return status;
+    const membership = status.membership.map((member) => {
+      const address = this.#addressById.get(member.id);
+      return address === undefined ? member : { ...member, address };
+    });
+    return { ...status, membership };
   }
 
   get leadership(): Leadership {

@@ -37,6 +37,8 @@ export type OpenOptions = {
   readonly initial: Membership;
   /** Members to talk to before the log names any. */
   readonly contacts: Membership;
+  /** Where members are now, for those that are not where the log says. */
+  readonly addressById: ReadonlyMap<NodeId, string>;
   readonly logRetentionBytes: number;
   readonly syncBytesPerSecond: number;
   /** Makes the links to the other nodes. */

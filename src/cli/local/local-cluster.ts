@@ -83,7 +83,9 @@ export class LocalCluster {
   start(node: LocalNode): void {
     const members = this.nodes.map(({ id, port }) => `${id}=127.0.0.1:${port}`).join(",");
     const listen = `127.0.0.1:${node.port}`;
-    const flags = ["--id", node.id, "--dir", node.dir, "--listen", listen, "--cluster", members];
+    const flags = ["--id", node.id, "--dir", node.dir, "--listen", listen];
+    // The data may be of a run on other ports.
+    flags.push("--cluster", members, "--moved", members);
     const log = openSync(node.logPath, "a");
     const child = spawn(process.execPath, [launcher, "start", ...flags], {
       stdio: ["ignore", log, log],
