@@ -68,7 +68,8 @@ async function joinProof(): Promise<unknown> {
   try {
     await fill(cluster, bytes);
     const result = await joinUnderLoad(cluster, { clients, beforeMs: 15_000 });
-    const share = result.writesPerSecondDuring / result.writesPerSecondBefore;
+    const alone = (result.writesPerSecondBefore + result.writesPerSecondAfter) / 2;
+    const share = result.writesPerSecondDuring / alone;
     const verified = await paceline("verify", "--url", cluster.urls[0]!, "--json");
     if (verified.code !== 0) throw new Error(verified.stdout + verified.stderr);
     return { ...result, share: Number(share.toFixed(3)) };

@@ -29,6 +29,8 @@ export type JoinReport = {
   readonly seconds: number;
   readonly writesPerSecondBefore: number;
   readonly writesPerSecondDuring: number;
+  /** With the same three nodes as before: the new one is stopped for it. */
+  readonly writesPerSecondAfter: number;
   /** Lines that told how far it was. */
   readonly progressLines: number;
   readonly summary: string;
@@ -53,18 +55,23 @@ export async function joinUnderLoad(
   await isVoter(cluster, "d");
   const seconds = (performance.now() - joinMs) / 1_000;
   const during = (load.written.ok.size - joinCount) / seconds;
+  await cluster.kill("d", "SIGTERM");
+  await sleep(options.beforeMs / 10);
+  const endCount = load.written.ok.size;
+  await sleep(options.beforeMs);
+  const after = ((load.written.ok.size - endCount) * 1_000) / options.beforeMs;
+  const output = cluster.output("d");
+  cluster.restart("d");
   await load.stop();
   await cluster.settled();
   for (const url of cluster.urls) await load.check(url);
-  const lines = cluster
-    .output("d")
-    .split("\n")
-    .filter((line) => line.includes("page sync from"));
+  const lines = output.split("\n").filter((line) => line.includes("page sync from"));
   return {
     databaseBytes: statSync(join(cluster.nodes[0]!.dir, "db", "main.sqlite")).size,
     seconds,
     writesPerSecondBefore: Math.round(before),
     writesPerSecondDuring: Math.round(during),
+    writesPerSecondAfter: Math.round(after),
     progressLines: lines.filter((line) => line.includes("%")).length,
     summary: lines.at(-1) ?? "",
   };
