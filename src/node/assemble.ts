@@ -220,6 +220,7 @@ function assembleCare(
     openSync: (to) => links.openSync(to),
     ended: (leader, image) => whole().onPageSyncEnded(leader, image),
     installed: (image) => whole().onInstalled(image),
+    failed: (error) => whole().onFailed(error),
   });
   const report = new StatusReport({
     ...{ self, clock, log, database, identity, forwarder },

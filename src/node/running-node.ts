@@ -87,7 +87,7 @@ export class RunningNode {
       clock.every(100, () => this.#guard(() => writes.tick(clock.nowMs()))),
       clock.every(250, () => this.#guard(() => void upkeep.round())),
       clock.every(500, () => this.#guard(() => members.tick())),
-      clock.every(500, () => this.#guard(() => this.#leadWell())),
+      clock.every(1_000, () => this.#guard(() => this.#leadWell())),
     );
     clock.after(1_500, () => {
       if (!this.#stopped) writes.warmUp();
@@ -100,10 +100,12 @@ export class RunningNode {
     const { node, database, links, self } = this.parts;
     if (!node.leadership.leading) return;
     if (database.damage !== undefined) this.#handOver();
-    const { membership } = node.status();
+    const { membership, progress } = node.status();
     for (const { id } of membership) {
       if (id !== self && !links.isUp(id)) links.send(id, membersNote(membership), []);
     }
+    // The note may have been lost; whoever is at it already does not mind.
+    this.onPageSyncWanted(progress.filter((p) => p.mode === "snapshot").map((p) => p.id));
   }
 
   onCommitted(lsn: Lsn): void {

@@ -46,7 +46,7 @@ export function simDriver(world: DriverWorld): DatabaseDriver {
     },
     genesisImage: () => ({ pageSize: limits.pageSize, pages: bytesOf(birth(world.lists)) }),
     openReaders: () => new ModelReaders(processes),
-    spawnWriter: () => new ModelWriter({ ...processes, dies: world.writerDies }),
+    spawnWriter: () => new ModelWriter(processes),
     stageImage: async () => new ModelStagedImage(world),
     stagePatch: async (_dir, served, damaged) =>
       new ModelStagedPatch(world, served as ModelServed, damaged),

@@ -3,6 +3,7 @@
  * open and being read. Either takes effect at once and as a whole.
  */
 
+import { StorageError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
 import type { ImageId, PageBatch, PageSink } from "../../sync/ports.ts";
 import type { Pgno } from "../../vocabulary.ts";
@@ -12,6 +13,8 @@ import type { DatabaseDriver, StagedDatabase } from "../driver.ts";
 export class StagedPages implements PageSink {
   readonly #staged: StagedDatabase;
   readonly #beforeFinish: (image: ImageId) => Promise<void>;
+  /** Set when the disk failed while the pages took effect: nobody knows what it holds now. */
+  failedBy: StorageError | undefined;
 
   private constructor(staged: StagedDatabase, beforeFinish: (image: ImageId) => Promise<void>) {
     this.#staged = staged;
@@ -57,8 +60,13 @@ export class StagedPages implements PageSink {
   }
 
   async finish(image: ImageId): Promise<void> {
-    await this.#beforeFinish(image);
-    await this.#staged.finish(image);
+    try {
+      await this.#beforeFinish(image);
+      await this.#staged.finish(image);
+    } catch (error) {
+      if (error instanceof StorageError) this.failedBy = error;
+      throw error;
+    }
   }
 
   close(): Promise<void> {

@@ -44,6 +44,8 @@ export type PageSyncPorts = {
   ended(leader: NodeId, image: ImageId | undefined): void;
   /** The database and the log are now at the image. */
   installed(image: ImageId): void;
+  /** The disk failed. The node must stop. */
+  failed(error: Error): void;
   onEvent(line: string): void;
 };
 
@@ -164,6 +166,8 @@ export class PageSyncing {
       );
     } finally {
       if (!finished) await sink.close().catch(() => {});
+      // A failed sync is never tried again [sqlite-facts 5].
+      if (sink.failedBy !== undefined) this.#ports.failed(sink.failedBy);
     }
   }
 

@@ -35,7 +35,7 @@ export class Neighbours {
   update(): void {
     const membership = this.#ports.membership();
     if (this.#told.every((member) => has(membership, member.id))) this.#told = [];
-    this.#ports.setPeers(this.#all());
+    this.#ports.setPeers(this.all());
   }
 
   /** A leader that we could not answer says who the members are. */
@@ -45,11 +45,11 @@ export class Neighbours {
   }
 
   admits(id: NodeId): boolean {
-    return has(this.#all(), id) || !this.#ports.hasLeader();
+    return has(this.all(), id) || !this.#ports.hasLeader();
   }
 
-  /** The log's word counts most, then the leader's. */
-  #all(): Membership {
+  /** Everyone known. The log's word counts most, then the leader's. */
+  all(): Membership {
     const { self, contacts } = this.#ports;
     const membership = this.#ports.membership();
     const all = [...membership];

@@ -23,7 +23,7 @@ import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
 import type { Proposal } from "../../raft/raft.ts";
-import type { EntryId, Lsn, NodeId, Term } from "../../vocabulary.ts";
+import { type EntryId, type Lsn, type NodeId, type Term, zeroEntryId } from "../../vocabulary.ts";
 import type { WriterProcess } from "../driver.ts";
 import type { RunAnswer } from "../route/run.ts";
 import { type AppliedHashes, HeadTable } from "./head-table.ts";
@@ -72,6 +72,8 @@ export class Writes {
   #held = false;
   /** Fate of the newest entry proposed; what was read in the writer is true once it is committed. */
   #tail: Promise<void> = Promise.resolve();
+  /** Position of what the writer sees: the newest entry proposed from it, or what it began with. */
+  #seen: EntryId = zeroEntryId;
   /** Work that must not fall between giving out an LSN and proposing it. */
   #between: (() => void)[] = [];
   /** Counters, for metrics. */
@@ -196,6 +198,7 @@ export class Writes {
     const term = this.#term;
     const current = () => this.#state === "preparing" && this.#term === term;
     const run = async () => {
+      const seen = this.#ports.last();
       await this.#ports.drained();
       if (!current()) return;
       const scratch = await this.#ports.makeScratch();
@@ -207,6 +210,7 @@ export class Writes {
       if (!current() || this.#writer !== writer) return writer.kill();
       this.#head = new HeadTable(this.#ports.hashes());
       this.#tail = Promise.resolve();
+      this.#seen = seen;
       this.#state = "ready";
       this.#turnSoon();
       this.#ports.clock.after(1_000, () => {
@@ -286,7 +290,7 @@ export class Writes {
     if (reply.outcomes.some(metDiskFailure)) return this.#onDiskFailure(items);
     if (body !== undefined && this.#isTooLarge(body)) return this.#refuseTooLarge(items);
     this.#queue.putBack(items.slice(executed.length));
-    let position = this.#ports.last();
+    let position = this.#seen;
     let fate = this.#tail;
     if (body !== undefined) {
       const proposed = this.#propose(lsn, body);
@@ -295,6 +299,7 @@ export class Writes {
         return;
       }
       position = proposed;
+      this.#seen = proposed;
       fate = this.outcomes.of(proposed, body.byteLength);
       fate.catch(() => {});
       this.#tail = fate;

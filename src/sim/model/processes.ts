@@ -21,32 +21,32 @@ export type ProcessWorld = {
 /** Works on a copy, as the real one works on the scratch. */
 export class ModelWriter implements WriterProcess {
   readonly pid = undefined;
-  readonly #world: ProcessWorld;
-  #session: ModelSession | undefined;
+  readonly world: ProcessWorld;
+  session: ModelSession | undefined;
   #dead = false;
   #onDead: () => void = () => {};
   #frames = 0;
 
   constructor(world: ProcessWorld) {
-    this.#world = world;
+    this.world = world;
   }
 
   async open(): Promise<void> {
     // The files are copied when they are made, not when the process has come up.
-    const image = this.#world.image();
-    await this.#world.pace("spawn");
+    const image = this.world.image();
+    await this.world.pace("spawn");
     if (this.#dead) throw new StorageError("the writer process ended");
-    this.#session = new ModelSession(image);
+    this.session = new ModelSession(image);
   }
 
   async run(request: RunRequest): Promise<WriterRun> {
-    const session = this.#session;
+    const session = this.session;
     if (session === undefined || this.#dead) return killed(-1);
     const ended = new Promise<void>((resolve) => {
       this.#onDead = resolve;
     });
-    await Promise.race([this.#world.pace("write"), ended]);
-    if (this.#world.dies()) this.#dead = true;
+    await Promise.race([this.world.pace("write"), ended]);
+    if (this.world.dies()) this.#dead = true;
     if (this.#dead) return killed(request.units.length > 0 ? 0 : -1);
     if (request.session === "rollback") session.rollback();
     const before = session.committed;

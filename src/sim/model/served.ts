@@ -116,6 +116,8 @@ export class ModelServed implements ServedDatabase {
       this.#position = position;
       for (const listener of this.#listeners) listener(pages.pgnos, pages.pageCount);
       await this.#syncNow();
+      // Power may fail once the pages are in place and nothing else knows.
+      this.#world.onEffect("rename");
     });
   }
 

@@ -60,7 +60,8 @@ export class ModelStagedPatch implements StagedDatabase {
   readonly #served: ModelServed;
   readonly #before: Hash64;
   readonly #missing: Set<Pgno>;
-  readonly #written = new Set<number>();
+  /** Pages that were written. */
+  readonly written = new Set<number>();
   #image: Image;
 
   constructor(world: ModelWorld, served: ModelServed, damaged: readonly Pgno[]) {
@@ -76,7 +77,7 @@ export class ModelStagedPatch implements StagedDatabase {
     return {
       pageCount: this.#image.length,
       hashOf: (pgno) => {
-        if (this.#written.has(pgno)) return hashOf(pgno, this.#image[pgno - 1]!);
+        if (this.written.has(pgno)) return hashOf(pgno, this.#image[pgno - 1]!);
         return this.#missing.has(pgno as Pgno) ? zeroHash : table.hashOf(pgno);
       },
     };
@@ -85,7 +86,7 @@ export class ModelStagedPatch implements StagedDatabase {
   async write(pgnos: Uint32Array, pages: Uint8Array): Promise<void> {
     await this.#world.pace("write");
     this.#world.onEffect("write");
-    for (const pgno of pgnos) this.#written.add(pgno);
+    for (const pgno of pgnos) this.written.add(pgno);
     const pageCount = Math.max(this.#image.length, ...pgnos);
     this.#image = changed(this.#image, { pgnos, pages, pageCount });
   }
@@ -95,7 +96,7 @@ export class ModelStagedPatch implements StagedDatabase {
       formatHash(this.#before) === formatHash(this.#served.checksum()),
       "served database changed under a staged patch",
     );
-    const pgnos = [...this.#written].filter((pgno) => pgno <= wanted.pageCount);
+    const pgnos = [...this.written].filter((pgno) => pgno <= wanted.pageCount);
     pgnos.sort((a, b) => a - b);
     const image = this.#image.slice(0, wanted.pageCount);
     await this.#served.install(

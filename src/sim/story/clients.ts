@@ -103,13 +103,13 @@ class Client {
   /** One request, or one transaction of several. False when the node would not or could not. */
   async request(node: SimNode): Promise<boolean> {
     const draw = this.#prng.integer(0, 100);
-    if (draw < 40) return this.#append(node, 1);
-    if (draw < 50) return this.#append(node, 2);
-    if (draw < 56) return this.#interactive(node);
-    if (draw < 60) return this.#fill(node);
-    if (draw < 63) return this.#wrong(node);
-    if (draw < 68) return this.#readSession(node);
-    return this.#read(node);
+    if (this.#prng.chance(this.#world.parameters.reading)) {
+      return draw < 15 ? this.#readSession(node) : this.#read(node);
+    }
+    if (draw < 60) return this.#append(node, 1);
+    if (draw < 75) return this.#append(node, 2);
+    if (draw < 85) return this.#interactive(node);
+    return draw < 94 ? this.#fill(node) : this.#wrong(node);
   }
 
   async #append(node: SimNode, count: number): Promise<boolean> {
@@ -169,13 +169,17 @@ class Client {
     const consistency = this.#someConsistency();
     const lists = this.#someLists(this.#prng.chance(0.4) ? 2 : 1);
     const reads = lists.map((list) => statement(sql.read, list));
-    const requests =
-      lists.length === 1 ? reads : [statement(sql.beginRead), ...reads, statement(sql.commit)];
+    // In the writer a read is as fresh as can be.
+    const inWriter = consistency.type === "linearizable" && this.#prng.chance(0.3);
+    const begin = statement(inWriter ? sql.begin : sql.beginRead);
+    const isPlain = lists.length === 1 && !inWriter;
+    const requests = isPlain ? reads : [begin, ...reads, statement(sql.commit)];
     return this.#attempt(node, async () => {
       const invokedMs = this.#world.scheduler.nowMs;
       const token = this.#token;
       const answer = await this.#run(node, requests, { consistency });
-      this.#note({ node, consistency, invokedMs, token, lists, answers: [answer] });
+      const exact = !inWriter;
+      this.#note({ node, consistency, invokedMs, token, exact, lists, answers: [answer] });
     });
   }
 
@@ -194,7 +198,8 @@ class Client {
         consistency,
         session: first.session,
       });
-      this.#note({ node, consistency, invokedMs, token, lists, answers: [first, second] });
+      const answers = [first, second];
+      this.#note({ node, consistency, invokedMs, token, exact: true, lists, answers });
     });
   }
 
@@ -203,6 +208,7 @@ class Client {
     readonly consistency: Consistency;
     readonly invokedMs: number;
     readonly token: EntryId | undefined;
+    readonly exact: boolean;
     readonly lists: readonly number[];
     readonly answers: readonly RunAnswer[];
   }): void {

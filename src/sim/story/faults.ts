@@ -15,6 +15,9 @@ import type { World } from "./world.ts";
 /** Plays one fault; what it returns ends it. Undefined when the atlas forbids it now. */
 type Play = (play: Faults, node: SimNode, prng: Prng) => string | undefined;
 
+/** Share of faults that are meant for the leader. */
+const leaderShare = 0.5;
+
 export class Faults {
   readonly world: World;
   readonly #prng: Prng;
@@ -32,6 +35,7 @@ export class Faults {
   }
 
   begin(): void {
+    for (const node of this.world.nodes) node.isFragile = true;
     this.#next();
   }
 
@@ -44,6 +48,7 @@ export class Faults {
     for (const node of nodes) {
       node.full = false;
       node.armed = undefined;
+      node.isFragile = false;
       node.syncExtraMs = 0;
       node.downUntilMs = 0;
       if (node.life !== undefined) node.life.pausedUntilMs = 0;
@@ -61,7 +66,7 @@ export class Faults {
       const name = faults[this.#prng.integer(0, faults.length)]!;
       const leader = this.world.leader();
       const any = nodes[this.#prng.integer(0, nodes.length)]!;
-      const node = leader !== undefined && this.#prng.chance(0.4) ? leader : any;
+      const node = leader !== undefined && this.#prng.chance(leaderShare) ? leader : any;
       const told = plays[name](this, node, this.#prng.child());
       if (told !== undefined) {
         this.counts[name] = (this.counts[name] ?? 0) + 1;
@@ -305,11 +310,20 @@ const plays: Record<FaultName, Play> = {
     node.loseDisk(contacts);
     return node.id;
   },
-  switchover: ({ world }) => {
-    const leader = world.leader();
+  switchover: (play, _node, prng) => {
+    const leader = play.world.leader();
     if (leader === undefined) return undefined;
     leader.running!.switchover(undefined).catch(() => {});
-    return `away from ${leader.id}`;
+    if (prng.chance(0.5)) return `away from ${leader.id}`;
+    // The order leaves, and the leader does not hear what comes of it.
+    const waitMs = prng.integer(0, 60);
+    play.after(waitMs, () =>
+      play.block(
+        play.others(leader).map((other) => [other, leader] as const),
+        prng.integer(100, 1_500),
+      ),
+    );
+    return `away from ${leader.id}, which hears nothing after ${waitMs} ms`;
   },
   "add-member": (play, _node, prng) => {
     const { world } = play;
@@ -318,6 +332,7 @@ const plays: Record<FaultName, Play> = {
     if (world.nodes.some((node) => node.impaired)) return undefined;
     const joiner = world.addNode(play.membership());
     const promote = prng.chance(0.7);
+    joiner.isFragile = true;
     const member = { id: joiner.id, kind: "learner" as const, address: joiner.address, promote };
     joiner.start();
     play.change(() => leader.running!.parts.members.add(member));

@@ -50,6 +50,8 @@ export class SimNode {
   /** The n-th effect from now on ends or fails like this. */
   armed: { effects: number; readonly fault: "power" | "EIO" } | undefined;
   writerDies = false;
+  /** Power likes to fail just after a database was put in place. */
+  isFragile = false;
   /** A disk fault was played on this run, so that it may end by it. */
   excused = false;
   /** Started over with an empty disk, or with a damaged database, and not yet whole again. */
@@ -260,6 +262,9 @@ export class SimNode {
 
   #modelEffect(life: Life, what: "write" | "sync" | "rename"): void {
     if (!life.alive) throw new StorageError("power is off");
+    if (what === "rename" && this.isFragile && this.#prng.chance(0.1)) {
+      this.armed ??= { effects: this.#prng.integer(0, 8), fault: "power" };
+    }
     if (this.full && what === "write") {
       this.excused = true;
       throw new StorageError("ENOSPC in the database");

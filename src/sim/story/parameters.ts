@@ -14,6 +14,8 @@ export type Parameters = {
   readonly voters: number;
   readonly lists: number;
   readonly clients: number;
+  /** Share of requests that read. */
+  readonly reading: number;
   /** Mean pause of a client between two requests. */
   readonly thinkMs: number;
   /** How long faults rage. */
@@ -61,7 +63,8 @@ export function drawParameters(prng: Prng): Parameters {
     voters: pick(1, 3, 3, 3, 3, 3, 5, 5),
     lists: prng.integer(2, 9),
     clients: prng.integer(2, 7),
-    thinkMs: pick(30, 60, 120, 240),
+    reading: pick(0.2, 0.4, 0.9),
+    thinkMs: pick(10, 30, 60, 120, 240),
     faultMs: pick(6_000, 10_000, 15_000),
     faultEveryMs: pick(500, 1_000, 2_000),
     faults: [...faults].sort(),

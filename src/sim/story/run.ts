@@ -77,7 +77,10 @@ export async function runSeed(seed: number): Promise<SeedReport> {
   const well = world.nodes.find((node) => isCaughtUp(world, node));
   if (well?.files.image !== undefined) {
     findings = checkHistory(world, history, well.files.image, watch.imageByLsn);
-    if (wellAtMs !== undefined) watch.checkEqual(memberNodes(world));
+    if (wellAtMs !== undefined) {
+      watch.checkEqual(memberNodes(world));
+      watch.checkSpace(memberNodes(world));
+    }
   }
   const count = (outcome: string) => history.appends.filter((a) => a.outcome === outcome).length;
   return {

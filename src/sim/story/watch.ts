@@ -4,6 +4,7 @@
  */
 
 import { formatHash } from "../../base/hash.ts";
+import { limits } from "../../limits.ts";
 import type { RunningNode } from "../../node/running-node.ts";
 import type { Envelope } from "../../raft/messages.ts";
 import type { RaftStatus } from "../../raft/ready.ts";
@@ -52,8 +53,8 @@ export class Watch implements Observer {
 
   started(node: SimNode, running: RunningNode): void {
     if (node.held !== undefined) this.checkKept(node, running, node.held);
-    const { log, applying } = running.parts;
-    const { node: loop } = running.parts;
+    const { log, applying, node: loop } = running.parts;
+    this.checkNothingSkipped(node, running);
     const install = loop.install.bind(loop);
     loop.install = async (snapshot) => {
       const seen = this.#seenByNode.get(node);
@@ -248,6 +249,32 @@ export class Watch implements Observer {
       "I4",
       `${node.id} had ${formatPosition(last)} on its disk, now it has ${formatPosition(log.last)}`,
     );
+  }
+
+  /** I15: where applying goes on, the database has everything before. */
+  checkNothingSkipped(node: SimNode, { parts }: RunningNode): void {
+    const { whole } = parts.database;
+    if (whole === undefined) return;
+    const { lsn } = whole.position();
+    const to = parts.applying.applied.lsn;
+    for (const change of this.imageByLsn.keys()) {
+      if (change > lsn && change <= to) {
+        this.#violated("I15", `${node.id} goes on from ${to}, its database lacks ${change}`);
+      }
+    }
+  }
+
+  /** I19, in part: space stays bounded. */
+  checkSpace(nodes: readonly SimNode[]): void {
+    const { logRetentionBytes } = this.#world.parameters;
+    const logMax = logRetentionBytes + 4 * limits.segmentBytesMax;
+    for (const { id, running } of nodes) {
+      if (running === undefined) continue;
+      const { log, database } = running.parts;
+      const frames = database.served?.walFrames ?? 0;
+      if (log.bytes > logMax) this.#violated("I19", `${id} keeps ${log.bytes} bytes of log`);
+      if (frames > 4 * limits.checkpointFrames) this.#violated("I19", `${id} has ${frames} frames`);
+    }
   }
 
   /** I5 at rest: the pages themselves, not what memory says of them. */
