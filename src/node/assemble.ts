@@ -140,7 +140,8 @@ function assembleConsensus(
     // The link proved who is speaking; an envelope that says otherwise is not worth an answer.
     if (decoded.from !== from || decoded.to !== self) return;
     node.step(decoded, entries);
-    if (decoded.message.type === "append") lag.heard(decoded.message.committedLsn);
+    const { message, term } = decoded;
+    if (message.type === "append") lag.heard(message.committedLsn, term, message.stamp.sentMs);
   };
   return { raft, node, links, lag, neighbours };
 }
@@ -166,7 +167,7 @@ function assembleWrites(
       };
     },
     spawnWriter: () => driver.spawnWriter(),
-    confirmLead: () => whole().confirmLead(),
+    confirmLead: (term) => whole().confirmLead(term),
     diskFailed: () => whole().onDiskFailed(),
     failed: (error) => whole().onFailed(error),
   });

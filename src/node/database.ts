@@ -33,6 +33,7 @@ export class Database {
   #damage: string | undefined;
   /** Pages that a scrub found to differ from their hashes. */
   #damagedPages: readonly Pgno[] = [];
+  #findings = 0;
   /** Wall clock of the leader when it made the newest entry applied here. */
   #committedAtMs = 0;
 
@@ -101,7 +102,13 @@ export class Database {
     this.#committedAtMs = body.committedAtMs;
   }
 
+  /** How often damage was found: tells a repair whether more was found while it ran. */
+  get findings(): number {
+    return this.#findings;
+  }
+
   markDamaged(why: string, pages: readonly Pgno[] = []): void {
+    this.#findings++;
     this.#damagedPages = [...this.#damagedPages, ...pages];
     if (this.#damage !== undefined) return;
     this.#damage = why;
@@ -109,17 +116,17 @@ export class Database {
     this.#options.onState();
   }
 
-  /** Page sync has put a first or a new file in place. */
-  async reopen(): Promise<void> {
+  /**
+   * Page sync has put a first or a new file in place, or made the open database whole: of all damage that was found
+   * before it began. What was found since stays.
+   */
+  async reopen(findings: number = this.#findings): Promise<void> {
     const { dir, driver, onForeignWrite } = this.#options;
     this.#served ??= await driver.open(dir, onForeignWrite);
-    this.repaired();
-  }
-
-  /** Page sync has made the open database whole. */
-  repaired(): void {
-    this.#damage = undefined;
-    this.#damagedPages = [];
+    if (findings === this.#findings) {
+      this.#damage = undefined;
+      this.#damagedPages = [];
+    }
     this.#openPool();
     this.#options.onState();
   }

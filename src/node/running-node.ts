@@ -9,7 +9,7 @@
  *   how it is                      status-report.ts   how it begins               open.ts
  */
 
-import { messageOf } from "../base/errors.ts";
+import { ClientError, messageOf } from "../base/errors.ts";
 import { formatHash } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
@@ -211,8 +211,15 @@ export class RunningNode {
     await applied.wait(node.last.lsn, limits.requestWaitMs);
   }
 
-  async confirmLead(): Promise<void> {
+  /** Resolves if this node leads `term` at some moment after the call. Throws ClientError NOT_LEADER, NO_LEADER. */
+  async confirmLead(term: Term): Promise<void> {
     const { node } = this.parts;
+    // Consensus may know already that another leads, while the rest of this node waits for the disk. A read index is
+    // then the other leader's, and proves nothing about this one.
+    const status = node.status();
+    if (status.role !== "leader" || status.term !== term) {
+      throw new ClientError("NOT_LEADER", "the lead changed while the request was run; repeat it");
+    }
     if (!node.hasLease()) await node.readIndex();
   }
 

@@ -109,7 +109,7 @@ export class PageSyncing {
   }
 
   async #receiveUntilDone(clusterId: string | undefined): Promise<void> {
-    const { node, clock, applying, onEvent } = this.#ports;
+    const { node, clock, applying, database, onEvent } = this.#ports;
     const { signal } = this.#stop;
     node.setElectable(false);
     while (!signal.aborted) {
@@ -118,6 +118,8 @@ export class PageSyncing {
         try {
           await applying.pause();
           await this.#receiveOnce(leader, clusterId);
+          // More may have been found to be damaged meanwhile.
+          if (database.damage !== undefined) continue;
           node.setElectable(true);
           return;
         } catch (error) {
@@ -133,6 +135,7 @@ export class PageSyncing {
   async #receiveOnce(leader: NodeId, clusterId: string | undefined): Promise<void> {
     const { dir, disk, driver, clock, database, identity, onEvent } = this.#ports;
     const cluster = clusterId ?? identity.clusterId ?? "";
+    const { findings } = database;
     const sink = await StagedPages.open({ dir, driver, database }, async (image) => {
       const { snapshot, position } = image;
       const checksum = formatHash(image.checksum);
@@ -159,7 +162,7 @@ export class PageSyncing {
       });
       finished = true;
       this.bytesReceived += report.bytesMoved;
-      await this.#install(leader, cluster, report.image);
+      await this.#install({ leader, clusterId: cluster, findings }, report.image);
       onEvent(
         `page sync from ${leader} done at ${formatPosition(report.image.snapshot)}: ` +
           `${report.pagesDone} pages differed, ${report.bytesMoved} bytes moved`,
@@ -171,10 +174,13 @@ export class PageSyncing {
     }
   }
 
-  async #install(leader: NodeId, clusterId: string, image: ImageId): Promise<void> {
+  async #install(
+    { leader, clusterId, findings }: { leader: NodeId; clusterId: string; findings: number },
+    image: ImageId,
+  ): Promise<void> {
     const { dir, disk, identity, database, node, applying } = this.#ports;
     if (clusterId !== "") await identity.adopt(clusterId);
-    await database.reopen();
+    await database.reopen(findings);
     await node.install(image.snapshot);
     await removeInstallRecord(disk, dir);
     this.#ports.installed(image);

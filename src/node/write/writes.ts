@@ -44,8 +44,8 @@ export type WritePorts = {
   makeScratch(): Promise<{ path: string }>;
   hashes(): AppliedHashes;
   spawnWriter(): WriterProcess;
-  /** Resolves if this node is still the leader, as of some moment after the call; throws ClientError if not. */
-  confirmLead(): Promise<void>;
+  /** Resolves if this node leads `term`, as of some moment after the call; throws ClientError if not. */
+  confirmLead(term: Term): Promise<void>;
   onEvent(line: string): void;
   /** The scratch cannot be written. Another node should lead. */
   diskFailed(): void;
@@ -331,7 +331,8 @@ export class Writes {
     state: { position: EntryId; fate: Promise<void>; entered: boolean },
   ): void {
     const session = reply.open ? this.#session?.id : undefined;
-    const seen = state.entered ? state.fate : state.fate.then(() => this.#ports.confirmLead());
+    const term = this.#term;
+    const seen = state.entered ? state.fate : state.fate.then(() => this.#ports.confirmLead(term));
     seen.then(
       () => {
         for (const [i, item] of items.entries()) {
