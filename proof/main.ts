@@ -1,7 +1,9 @@
 /**
- * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback only.
+ * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
+ * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,join,repair,away] [--kills N] [--clients N] [--megabytes N] [--json FILE]
+ *   npm run proof -- [--only leader,follower,all,pause,join,repair,away] [--kills N] [--clients N] [--megabytes N]
+ *                    [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.

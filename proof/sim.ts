@@ -1,83 +1,86 @@
 /**
  * `npm run sim`: whole clusters in simulated worlds, one per seed (src/sim/).
  *
- *   npm run sim -- [--seeds N] [--start S] [--seed X] [--json]
+ *   npm run sim -- [--seeds N] [--start S] [--jobs N] [--json]
+ *   npm run sim -- --seed X [--json]
  *
- * `--seed X` runs that one and prints its story, one line per event. Exit status 1 on any violation.
+ * `--seed X` plays that one and prints its story, one line per event. `--jobs` is the number of worker processes, as
+ * many as there are cores unless said otherwise. Progress goes to standard error. Exit status 1 on any violation.
  */
 
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { shrinkLimits } from "../src/sim/story/parameters.ts";
-import { runSeed, type SeedReport } from "../src/sim/story/run.ts";
+import { runSeed } from "../src/sim/story/run.ts";
+import { playSeeds } from "./sim/fleet.ts";
+import { Progress } from "./sim/progress.ts";
+import { type FailedSeed, Tally } from "./sim/tally.ts";
 
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "1000" },
     start: { type: "string", default: "1" },
+    jobs: { type: "string", default: String(availableParallelism()) },
     seed: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
 
-shrinkLimits();
-let current = 0;
-process.on("unhandledRejection", (error) => {
-  console.error(`seed ${current}: a promise failed and nobody looked`, error);
-  process.exit(1);
-});
+const ok =
+  values.seed === undefined ? await runMany() : await tellStory(wholeNumber("seed", values.seed));
+process.exitCode = ok ? 0 : 1;
 
-if (values.seed !== undefined) await tellStory(Number(values.seed));
-else await runSeeds(Number(values.start), Number(values.seeds));
-
-async function tellStory(seed: number): Promise<void> {
-  const report = await run(seed);
-  console.log(JSON.stringify(report.parameters, undefined, 2));
-  for (const line of report.story) console.log(line);
-  const { story: _, parameters: __, ...rest } = report;
-  console.log(JSON.stringify(rest, undefined, 2));
-  process.exitCode = report.ok ? 0 : 1;
+async function tellStory(seed: number): Promise<boolean> {
+  shrinkLimits();
+  process.on("unhandledRejection", (error) => {
+    console.error(`seed ${seed}: a promise failed and nobody looked`, error);
+    process.exit(1);
+  });
+  const { story, parameters, ...rest } = await runSeed(seed);
+  if (values.json) {
+    console.log(JSON.stringify({ ...rest, parameters, story }));
+  } else {
+    console.log(JSON.stringify(parameters, undefined, 2));
+    for (const line of story) console.log(line);
+    console.log(JSON.stringify(rest, undefined, 2));
+  }
+  return rest.ok;
 }
 
-async function runSeeds(start: number, count: number): Promise<void> {
-  const sum = { simulatedMs: 0, faults: 0, acked: 0, reads: 0, lost: 0, stale: 0, diverged: 0 };
-  const faultsByType: Record<string, number> = {};
-  const failedSeeds: { seed: number; violations: SeedReport["violations"] }[] = [];
-  const startedMs = performance.now();
-  for (let seed = start; seed < start + count; seed++) {
-    const report = await run(seed);
-    sum.simulatedMs += report.simulatedMs;
-    for (const key of ["acked", "reads", "lost", "stale"] as const) sum[key] += report[key];
-    if (report.violations.some((v) => v.invariant === "I5")) sum.diverged++;
-    for (const [name, times] of Object.entries(report.faults)) {
-      faultsByType[name] = (faultsByType[name] ?? 0) + times;
-      sum.faults += times;
-    }
-    if (report.ok) continue;
-    const { violations } = report;
-    failedSeeds.push({ seed, violations });
-    if (!values.json) {
-      for (const { invariant, text } of violations) {
-        console.log(`seed ${seed}: ${invariant} ${text.split("\n").slice(0, 6).join("\n    ")}`);
-      }
-    }
-  }
-  const { simulatedMs, faults, acked, reads, lost, stale, diverged } = sum;
-  const ok = failedSeeds.length === 0;
-  const seconds = (performance.now() - startedMs) / 1000;
-  const simulatedHours = Number((simulatedMs / 3_600_000).toFixed(2));
-  const result = {
-    ...{ ok, seeds: count, simulatedHours, faults, faultsByType },
-    ...{ acked, reads, lost, stale, diverged, failedSeeds },
-  };
-  if (values.json) console.log(JSON.stringify(result));
-  else {
-    console.log(JSON.stringify(result, undefined, 2));
-    console.log(`${count} seeds in ${seconds.toFixed(1)} s`);
-  }
-  process.exitCode = ok ? 0 : 1;
+async function runMany(): Promise<boolean> {
+  const start = wholeNumber("start", values.start);
+  const count = wholeNumber("seeds", values.seeds);
+  const tally = new Tally();
+  const progress = new Progress(count);
+  await playSeeds({
+    start,
+    count,
+    jobs: wholeNumber("jobs", values.jobs),
+    onPlayed: (played) => {
+      const failed = tally.add(played);
+      if (failed !== undefined) for (const line of linesOf(failed)) progress.tell(line);
+      progress.step(tally.failed);
+    },
+  });
+  progress.end();
+  const summary = tally.summary();
+  console.log(JSON.stringify(summary, undefined, values.json ? undefined : 2));
+  return summary.ok;
 }
 
-function run(seed: number): Promise<SeedReport> {
-  current = seed;
-  return runSeed(seed);
+function linesOf({ seed, violations }: FailedSeed): readonly string[] {
+  return [
+    ...violations.map(
+      ({ invariant, text }) =>
+        `seed ${seed}: ${invariant} ${text.split("\n").slice(0, 6).join("\n    ")}`,
+    ),
+    `    its story: npm run sim -- --seed ${seed}`,
+  ];
+}
+
+function wholeNumber(name: string, text: string): number {
+  const n = Number(text);
+  if (Number.isSafeInteger(n) && n > 0) return n;
+  console.error(`--${name} takes a whole number from 1 on, not "${text}"`);
+  process.exit(2);
 }

@@ -2,7 +2,8 @@
  * Everything that says whether the tree is good, as one command.
  *
  *   check.ts unit   types, lint and format, tidy, then the tests beside the sources: `npm run check`
- *   check.ts all    the same and the tests of whole processes and clients under test/: `npm test`
+ *   check.ts all    the same, a thousand simulated worlds, and the tests of whole processes and clients under test/:
+ *                   `npm test`
  *   check.ts fix    writes what the formatter and linter can mend by themselves: `npm run fix`
  *
  * Every step runs even when an earlier one failed, so that one run tells everything. Tests are found by their name,
@@ -13,6 +14,8 @@ import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";
 import { dirname, join } from "node:path";
 
+/** Worlds that are simulated: always the same, so that a failure is one of the change at hand. */
+const seeds = 1_000;
 const root = dirname(import.meta.dirname);
 const failed: string[] = [];
 
@@ -23,8 +26,11 @@ if (what === "fix") {
   step("types", bin("tsc"), ["--noEmit"]);
   step("lint and format", bin("biome"), ["check", "."]);
   step("tidy", process.execPath, ["tools/tidy.ts"]);
-  test("unit tests", ["src/**/*.test.ts", "tools/*.test.ts"], 2);
-  if (what === "all") test("tests of whole processes", ["test/**/*.test.ts"], 1);
+  test("unit tests", ["src/**/*.test.ts", "proof/**/*.test.ts", "tools/*.test.ts"], 2);
+  if (what === "all") {
+    step(`simulation (${seeds} seeds)`, process.execPath, ["proof/sim.ts", "--seeds", `${seeds}`]);
+    test("tests of whole processes", ["test/**/*.test.ts"], 1);
+  }
 }
 if (failed.length > 0) {
   console.error(`\nfailed: ${failed.join(", ")}`);

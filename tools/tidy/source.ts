@@ -26,7 +26,7 @@ export type Tree = {
   read(path: string): string | undefined;
 };
 
-const sourceFolders = ["src", "tools", "test", "sim", "bench", "chaos", "examples"];
+const sourceFolders = ["src", "tools", "test", "sim", "bench", "chaos", "proof", "examples"];
 
 export function readTree(root: string): Tree {
   const read = (path: string): string | undefined => {
