@@ -10,6 +10,7 @@ import type {
   ClusterStatus,
   NodeStatus,
   NodeVerdict,
+  NodeView,
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
@@ -27,6 +28,8 @@ export interface Backend {
   runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer>;
 
   localStatus(): NodeStatus;
+  /** This node by itself, quickly. */
+  view(): NodeView;
   /** Asks the other nodes; those that do not answer soon are shown as unreachable. */
   status(): Promise<ClusterStatus>;
   isLeader(): boolean;

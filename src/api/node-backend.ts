@@ -9,6 +9,7 @@ import type {
   ClusterStatus,
   NodeStatus,
   NodeVerdict,
+  NodeView,
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
@@ -37,6 +38,10 @@ export class NodeBackend implements Backend {
 
   localStatus(): NodeStatus {
     return this.#running.parts.report.local();
+  }
+
+  view(): NodeView {
+    return this.#running.parts.report.view();
   }
 
   status(): Promise<ClusterStatus> {

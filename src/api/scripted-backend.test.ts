@@ -7,6 +7,7 @@ import type {
   ClusterStatus,
   NodeStatus,
   NodeVerdict,
+  NodeView,
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
@@ -53,8 +54,17 @@ export class ScriptedBackend implements Backend {
       committedLsn: lsn(7),
       appliedLsn: lsn(7),
       lagMs: undefined,
+      lagEntries: undefined,
+      lagBytes: undefined,
       checksum: "0123456789abcdef",
     };
+  }
+
+  view(): NodeView {
+    const leader = this.leads ? nodeId("a") : undefined;
+    const members = [{ id: nodeId("a"), kind: "voter" as const, url: "http://127.0.0.1:7001" }];
+    const state = { takesWrites: this.leads, ready: this.isUp, members };
+    return { ...this.localStatus(), clusterId: "c1", term: term(3), leader, ...state };
   }
 
   async status(): Promise<ClusterStatus> {

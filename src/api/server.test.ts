@@ -57,9 +57,19 @@ test("status has all fields, null where nothing is known", async (t) => {
   assert.deepEqual(Object.keys(json), ["clusterId", "term", "leader", "commitRule", "nodes"]);
   assert.equal(json.leader, null);
   assert.deepEqual(Object.keys(json.nodes[0]).sort(), [
-    ...["appliedLsn", "checksum", "committedLsn", "durableLsn", "id", "kind", "lagMs"],
-    ...["reachable", "role", "url"],
+    ...["appliedLsn", "checksum", "committedLsn", "durableLsn", "id", "kind"],
+    ...["lagBytes", "lagEntries", "lagMs", "reachable", "role", "url"],
   ]);
+});
+
+test("a node by itself: its own state, who leads, the members", async (t) => {
+  const { url } = await serve(t, new ScriptedBackend());
+  const { status, json } = await get(`${url}/node`);
+  assert.equal(status, 200);
+  assert.equal(json.id, "a");
+  assert.equal(json.takesWrites, true);
+  assert.equal(json.lagMs, null, "what is not known is null, and not zero");
+  assert.deepEqual(json.members, [{ id: "a", kind: "voter", url: "http://127.0.0.1:7001" }]);
 });
 
 test("operations, and their refusals", async (t) => {

@@ -24,7 +24,8 @@ export function addStatus(program: Command, terminal: Terminal): void {
 Columns:
   applied, committed, durable   positions in the replication log: in the database that readers see,
                                 safe by the commit rule, on this node's disk
-  lag                           age of the newest change that the node lacks
+  behind                        committed entries that the node lacks, as far as is known
+  lag                           how long ago the node surely had everything; grows while it is silent
   checksum                      of the whole database; equal positions must have equal checksums
 
 Examples:
@@ -62,6 +63,7 @@ export function formatStatus(status: StatusAnswer): string[] {
     "applied",
     "committed",
     "durable",
+    "behind",
     "lag",
     "checksum",
   ];
@@ -73,10 +75,11 @@ export function formatStatus(status: StatusAnswer): string[] {
     number(node.appliedLsn),
     number(node.committedLsn),
     number(node.durableLsn),
+    node.role === "leader" ? "–" : number(node.lagEntries),
     formatLag(node),
     node.checksum ?? "–",
   ]);
-  return [...head, ...formatTable(columns, rows, { right: [4, 5, 6, 7] })];
+  return [...head, ...formatTable(columns, rows, { right: [4, 5, 6, 7, 8] })];
 }
 
 /** A sentence about two copies that should be the same and are not. */

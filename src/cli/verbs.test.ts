@@ -58,7 +58,7 @@ test("status shows who leads, who is away, and how far each is", async () => {
   const { status, out } = await run("status");
   assert.equal(status, 0);
   assert.match(out, /leader {3}a\nterm {5}3\nrule {5}quorum/);
-  assert.match(out, /^a {5}leader {7}voter {2}http:\S+ +42 +42 +42 +– {2}00ff$/m);
+  assert.match(out, /^a {5}leader {7}voter {2}http:\S+ +42 +42 +42 +– +– {2}00ff$/m);
   assert.match(out, /^b {5}unreachable {2}voter .* – /m);
   assert.deepEqual(JSON.parse((await run("status", "--json")).out), node.status());
 });

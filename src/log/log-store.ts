@@ -132,6 +132,15 @@ export class LogStore {
     return from;
   }
 
+  /**
+   * About how many bytes the entries after `lsn` take on disk. An entry that was replaced counts until its segment is
+   * dropped; the part of a batch that `lsn` lies in is estimated.
+   */
+  bytesAfter(lsn: Lsn): number {
+    if (lsn >= this.last.lsn) return 0;
+    return Math.round(this.#segments.reduce((sum, segment) => sum + segment.bytesAfter(lsn), 0));
+  }
+
   /** Terms of the entries after the base, as runs. */
   termRuns(): readonly TermRun[] {
     return [...this.#index.runs];

@@ -198,6 +198,15 @@ export class Segment {
     return found !== undefined && lsn >= found.firstLsn ? found : undefined;
   }
 
+  /** Bytes of the batches behind `lsn`; of the batch that `lsn` lies in, the share that comes after it. */
+  bytesAfter(lsn: Lsn): number {
+    if (lsn < this.start.firstLsn) return this.#end - segmentHeaderBytes;
+    const batch = this.batchOf(lsn);
+    if (batch === undefined) return 0;
+    const behind = batch.firstLsn + batch.count - 1 - lsn;
+    return this.#end - batch.offset - batch.size + (batch.size * behind) / batch.count;
+  }
+
   /** Names file and offset, and what to do. */
   damagedAt(offset: number, why: string): CorruptionError {
     return new CorruptionError(`${this.path} at offset ${offset}: ${why}; ${remedy}`);

@@ -228,6 +228,8 @@ function assembleCare(
     raft: () => node.status(),
     applied: () => applying.applied,
     lagMs: () => lag.lagMs(node.leadership.leading),
+    lagEntries: () => lag.lagEntries(node.leadership.leading),
+    takesWrites: () => writes.ready,
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
     urlOf: (address) => `http://${address}`,
   });

@@ -243,7 +243,8 @@ export class RunningNode {
   }
 
   metrics(): Record<string, number> {
-    const { node, log, applied, writes, routing, database, lag, pageSyncing, links } = this.parts;
+    const { node, log, applied, writes, routing, database, lag, pageSyncing, links, report } =
+      this.parts;
     const status = node.status();
     const { leading } = node.leadership;
     return {
@@ -256,6 +257,8 @@ export class RunningNode {
       committedLsn: status.committedLsn,
       appliedLsn: applied.reached,
       lagMs: lag.lagMs(leading) ?? -1,
+      lagEntries: lag.lagEntries(leading) ?? -1,
+      lagBytes: report.local().lagBytes ?? -1,
       logBytes: log.bytes,
       walFrames: database.served?.walFrames ?? 0,
       databasePages: database.served?.pageCount ?? 0,

@@ -48,6 +48,8 @@ export function addProbeRoutes(app: FastifyInstance, { backend, node, version }:
     return sendJson(reply, 200, JSON.stringify({ lagMs: lagMs ?? null }));
   });
 
+  app.get("/node", (_request, reply) => sendJson(reply, 200, withNulls(backend.view())));
+
   app.get("/status", async (_request, reply) =>
     sendJson(reply, 200, withNulls(await backend.status())),
   );
@@ -71,6 +73,7 @@ function welcome(node: string, version: string, leads: boolean): string {
 Connect with any libSQL client: give it this URL (http://host:port).
 
   GET  /status              the cluster and its nodes
+  GET  /node                this node alone, for clients and routers
   GET  /health  /leader  /replica?maxLagMs=1000     for load balancers
   GET  /metrics             for Prometheus
   POST /v2/pipeline         SQL, for example

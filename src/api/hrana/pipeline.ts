@@ -14,21 +14,31 @@ import type { Backend } from "../backend.ts";
 import { isObject, type JsonObject, parseJsonObject } from "../json-body.ts";
 import { RequestDecoder, type StreamRequest } from "./decode.ts";
 import type { Stream } from "./stream.ts";
+import type { StreamWish } from "./stream-wish.ts";
 import type { Found, Streams } from "./streams.ts";
 import { runUnit, type UnitResults, type Wishes } from "./unit.ts";
 import { refused } from "./value.ts";
 
 /** What the Hrana endpoints work on. */
-export type HranaPorts = { readonly backend: Backend; readonly streams: Streams };
+export type HranaPorts = {
+  readonly backend: Pick<Backend, "run" | "closeSession">;
+  readonly streams: Streams;
+};
 
 /** A body of status 200, and the position for the header. */
-export type Answer = { readonly text: string; readonly position: EntryId | undefined };
+export type Answer = {
+  readonly text: string;
+  readonly position: EntryId | undefined;
+  /** What the stream last set by `PRAGMA foreign_keys`. */
+  readonly foreignKeys?: boolean | undefined;
+};
 
 /** Throws ClientError for what is not an answer of status 200. */
 export async function runPipeline(
   { backend, streams }: HranaPorts,
   body: unknown,
   wishes: Wishes,
+  wish: StreamWish,
 ): Promise<Answer> {
   const value = parseJsonObject(body);
   const found = findStream(streams, value);
@@ -39,6 +49,7 @@ export async function runPipeline(
     throw found.error;
   }
   const { stream } = found;
+  stream.foreignKeys ??= wish.foreignKeys;
   try {
     const decoder = new RequestDecoder(stream.texts);
     const requests = decoder.pipeline(value["requests"]);
@@ -52,9 +63,11 @@ export async function runPipeline(
     );
     const results = resultsInOrder(requests, ran.results);
     // Nobody will get the next baton of a client that has hung up.
-    if (closes || wishes.signal.aborted) streams.end(stream, "closed");
+    const unwanted = wishes.signal.aborted || (wish.whileOpen && stream.session === undefined);
+    if (closes || unwanted) streams.end(stream, "closed");
     const baton = stream.ended ? undefined : streams.keep(stream);
-    return { text: pipelineText(baton, results), position: ran.position };
+    const { foreignKeys } = stream;
+    return { text: pipelineText(baton, results), position: ran.position, foreignKeys };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;
@@ -76,7 +89,7 @@ export function withIndex(wishes: Wishes, index: number): Wishes {
 }
 
 async function runSql(
-  backend: Backend,
+  backend: HranaPorts["backend"],
   stream: Stream,
   requests: readonly StreamRequest[],
   wishes: Wishes,

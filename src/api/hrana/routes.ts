@@ -10,33 +10,43 @@ import { sendJson } from "../errors.ts";
 import { wishesOf } from "../wishes.ts";
 import { runCursor } from "./cursor.ts";
 import { type HranaPorts, runPipeline } from "./pipeline.ts";
+import { streamHeaders, streamWishOf } from "./stream-wish.ts";
 import { runV1 } from "./v1.ts";
 
 type Endpoint = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
-export function addHranaRoutes(app: FastifyInstance, ports: HranaPorts): void {
+/** A router adds to the wishes of a request what it knows of the client. */
+export function addHranaRoutes(
+  app: FastifyInstance,
+  ports: HranaPorts,
+  wishes: typeof wishesOf = wishesOf,
+): void {
   for (const version of [1, 2, 3]) {
     app.get(`/v${version}`, (_request, reply) =>
       reply.type("text/plain").send(`Hrana ${version} over HTTP is spoken here.\n`),
     );
   }
   const pipeline: Endpoint = async (request, reply) => {
-    const answer = await runPipeline(ports, request.body, wishesOf(request, reply));
+    const wish = streamWishOf(request);
+    const answer = await runPipeline(ports, request.body, wishes(request, reply), wish);
+    if (wish.whileOpen && answer.foreignKeys !== undefined) {
+      reply.header(streamHeaders.foreignKeys, answer.foreignKeys ? "on" : "off");
+    }
     return sendJson(placed(reply, answer.position), 200, answer.text);
   };
   app.post("/v2/pipeline", pipeline);
   app.post("/v3/pipeline", pipeline);
 
   app.post("/v3/cursor", async (request, reply) => {
-    const answer = await runCursor(ports, request.body, wishesOf(request, reply));
+    const answer = await runCursor(ports, request.body, wishes(request, reply));
     const lines = Readable.from(bytesOf(answer.lines), { objectMode: false });
     return placed(reply, answer.position).type("text/plain").send(lines);
   });
 
   for (const type of ["execute", "batch"] as const) {
     app.post(`/v1/${type}`, async (request, reply) => {
-      const wishes = wishesOf(request, reply);
-      const answer = await runV1(ports.backend, type, request.body, wishes);
+      const asked = wishes(request, reply);
+      const answer = await runV1(ports.backend, type, request.body, asked);
       return sendJson(placed(reply, answer.position), answer.failed ? 400 : 200, answer.text);
     });
   }

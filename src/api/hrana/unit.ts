@@ -32,7 +32,7 @@ const endPattern = /^\s*(?:commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/
 
 /** Runs a unit that has at least one request. */
 export async function runUnit(
-  backend: Backend,
+  backend: Pick<Backend, "run" | "closeSession">,
   stream: Stream,
   unit: Unit,
   wishes: Wishes,

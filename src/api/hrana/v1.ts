@@ -19,7 +19,7 @@ export type AnswerV1 = Answer & { readonly failed: boolean };
 
 /** Throws ClientError for what did not come from SQL. */
 export async function runV1(
-  backend: Backend,
+  backend: Pick<Backend, "run" | "closeSession">,
   type: "execute" | "batch",
   body: unknown,
   wishes: Wishes,

@@ -114,7 +114,11 @@ const helpByName: Readonly<Record<string, string>> = {
   durableLsn: "Last entry on the disk of this node.",
   committedLsn: "Last entry known to be safe by the commit rule.",
   appliedLsn: "Last entry in the served database.",
-  lagMs: "Age in milliseconds of the newest change that this node lacks; -1 when unknown.",
+  lagMs:
+    "Milliseconds since this node surely had everything; grows under silence; -1 when unknown.",
+  lagEntries:
+    "Entries that the leader was last heard to have committed and this node lacks; -1 when unknown.",
+  lagBytes: "About how many bytes of the log those entries are; -1 when unknown.",
   logBytes: "Size of the replication log on disk.",
   walFrames: "Frames in the served WAL.",
   databasePages: "Pages of the served database.",

@@ -1,9 +1,12 @@
 /**
- * How far this copy is behind, honestly: the age of the last moment at which it surely had everything the leader had
- * committed. A silent link makes the lag grow; it never reads as zero [field.md trap 10].
+ * How far this copy is behind, honestly. In milliseconds: the age of the last moment at which it surely had everything
+ * the leader had committed. In entries: what the leader was last heard to have committed and this copy lacks.
  *
  *   0           on the leader
- *   undefined   this node has never been up to date since it started
+ *   undefined   ms: this node has never been up to date since it started; entries: it has not heard of a leader yet
+ *
+ * A silent link makes the milliseconds grow; they never read as zero [field.md trap 10]. Entries cannot tell: what was
+ * committed behind the silence is not known here. So nobody should judge a copy by its entries alone.
  *
  * News may be old when it arrives: held up on the way, or in a socket while this process was stopped. So every message
  * says when it left, by the leader's clock. What the two clocks differ by is not known, but a message that took no
@@ -11,7 +14,7 @@
  */
 
 import type { Clock } from "../../host/clock.ts";
-import type { Lsn, Term } from "../../vocabulary.ts";
+import type { EntryId, Lsn, Term } from "../../vocabulary.ts";
 
 /** The least difference is taken anew after so long, because clocks drift apart. */
 const windowMs = 10_000;
@@ -25,6 +28,30 @@ type Differences = {
   /** When this window began. */
   sinceMs: number;
 };
+
+/** What is asked of a log to tell the size of a lag. */
+export type LagLog = {
+  readonly last: EntryId;
+  readonly base: EntryId;
+  readonly bytes: number;
+  bytesAfter(lsn: Lsn): number;
+};
+
+/**
+ * About how many bytes of entries there are between two positions, for a copy at `from` that should be at `to`. Entries
+ * that this log does not have, on either side, count as its mean entry.
+ */
+export function lagBytes(log: LagLog, from: Lsn, to: Lsn): number {
+  if (to <= from) return 0;
+  const { last, base } = log;
+  const first = Math.min(Math.max(from, base.lsn), to) as Lsn;
+  const end = Math.max(Math.min(to, last.lsn), first) as Lsn;
+  const known = log.bytesAfter(first) - log.bytesAfter(end);
+  const missing = first - from + (to - end);
+  if (missing === 0) return known;
+  const held = last.lsn - base.lsn;
+  return known + Math.round(missing * (held === 0 ? 0 : log.bytes / held));
+}
 
 export class Lag {
   readonly #clock: Clock;
@@ -63,6 +90,13 @@ export class Lag {
     if (leading) return 0;
     if (this.#currentMs === undefined) return undefined;
     return Math.max(0, Math.ceil(this.#clock.nowMs() - this.#currentMs));
+  }
+
+  /** Entries. */
+  lagEntries(leading: boolean): number | undefined {
+    if (leading) return 0;
+    if (this.#heardMs === undefined) return undefined;
+    return Math.max(0, this.#leaderCommitted - this.#applied);
   }
 
   /** How long a message was on its way that shows this difference between the clocks. */

@@ -17,8 +17,15 @@ export type NodeStatus = {
   readonly durableLsn: Lsn | undefined;
   readonly committedLsn: Lsn | undefined;
   readonly appliedLsn: Lsn | undefined;
-  /** Age of the newest change that this node lacks; 0 on the leader. */
+  /**
+   * How long ago this node surely had everything; 0 on the leader. Of a node that does not answer, what it said last
+   * and the time since.
+   */
   readonly lagMs: number | undefined;
+  /** Committed entries that this node lacks, as far as it or the node that was asked knows. */
+  readonly lagEntries: number | undefined;
+  /** About how many bytes of the log those are. */
+  readonly lagBytes: number | undefined;
   /** Of the database at appliedLsn: 16 hex digits. */
   readonly checksum: string | undefined;
 };
@@ -29,6 +36,26 @@ export type ClusterStatus = {
   readonly leader: NodeId | undefined;
   readonly commitRule: string;
   readonly nodes: readonly NodeStatus[];
+};
+
+/**
+ * One node by itself, `GET /node`: what routers and clients look at several times a second. It asks nobody, so it is
+ * quick, and old only by the time it travels.
+ */
+export type NodeView = NodeStatus & {
+  readonly clusterId: string | undefined;
+  readonly term: Term;
+  /** Who leads, as far as this node knows. */
+  readonly leader: NodeId | undefined;
+  /** It leads, and takes writes now. */
+  readonly takesWrites: boolean;
+  /** It has a database that it may read from. */
+  readonly ready: boolean;
+  readonly members: readonly {
+    readonly id: NodeId;
+    readonly kind: MemberKind;
+    readonly url: string;
+  }[];
 };
 
 /** What one node found when it read its whole database and compared it. */

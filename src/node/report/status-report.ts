@@ -12,7 +12,14 @@ import type { EntryId, Lsn, Member, NodeId } from "../../vocabulary.ts";
 import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
 import type { Forwarding } from "../route/routing.ts";
-import type { ClusterStatus, NodeStatus, NodeVerdict, VerifyReport } from "./node-status.ts";
+import { lagBytes } from "./lag.ts";
+import type {
+  ClusterStatus,
+  NodeStatus,
+  NodeVerdict,
+  NodeView,
+  VerifyReport,
+} from "./node-status.ts";
 
 export type ReportPorts = {
   readonly self: NodeId;
@@ -24,6 +31,8 @@ export type ReportPorts = {
   raft(): RaftStatus;
   applied(): EntryId;
   lagMs(): number | undefined;
+  lagEntries(): number | undefined;
+  takesWrites(): boolean;
   /** Resolves once this node has applied `lsn`. */
   reached(lsn: Lsn): Promise<void>;
   urlOf(address: string): string;
@@ -36,6 +45,8 @@ export class StatusReport {
   readonly #ports: ReportPorts;
   /** Checksums by LSN of the newest entries applied, so that copies can be compared at one position. */
   readonly #checksumByLsn = new Map<Lsn, string>();
+  /** What the other nodes said last, and when. */
+  readonly #seenById = new Map<NodeId, { readonly status: NodeStatus; readonly atMs: number }>();
 
   constructor(ports: ReportPorts) {
     this.#ports = ports;
@@ -56,6 +67,8 @@ export class StatusReport {
     const raft = this.#ports.raft();
     const member = raft.membership.find((m) => m.id === self);
     const served = database.whole;
+    const appliedLsn = this.#ports.applied().lsn;
+    const lagEntries = this.#ports.lagEntries();
     return {
       id: self,
       url: this.#ports.urlOf(member?.address ?? ""),
@@ -64,9 +77,31 @@ export class StatusReport {
       reachable: true,
       durableLsn: log.last.lsn,
       committedLsn: raft.committedLsn,
-      appliedLsn: this.#ports.applied().lsn,
+      appliedLsn,
       lagMs: this.#ports.lagMs(),
+      lagEntries,
+      lagBytes:
+        lagEntries === undefined
+          ? undefined
+          : lagBytes(log, appliedLsn, (appliedLsn + lagEntries) as Lsn),
       checksum: served === undefined ? undefined : formatHash(served.checksum()),
+    };
+  }
+
+  /** This node, without asking another. */
+  view(): NodeView {
+    const raft = this.#ports.raft();
+    return {
+      ...this.local(),
+      clusterId: this.#ports.identity.clusterId,
+      term: raft.term,
+      leader: raft.leader,
+      takesWrites: this.#ports.takesWrites(),
+      ready: this.#ports.database.whole !== undefined,
+      members: raft.membership.map(({ id, kind, address }) => ({
+        ...{ id, kind },
+        url: this.#ports.urlOf(address),
+      })),
     };
   }
 
@@ -138,23 +173,43 @@ export class StatusReport {
   }
 
   async #ask(member: Member): Promise<NodeStatus> {
+    const { clock, forwarder } = this.#ports;
+    const url = this.#ports.urlOf(member.address);
     try {
-      const status = await this.#ports.forwarder.status(member.address, askMs);
-      return { ...status, url: this.#ports.urlOf(member.address) };
+      const status = await forwarder.status(member.address, askMs);
+      this.#seenById.set(member.id, { status, atMs: clock.nowMs() });
+      return this.#withLag({ ...status, url });
     } catch {
-      return {
-        id: member.id,
-        url: this.#ports.urlOf(member.address),
-        role: undefined,
-        kind: member.kind,
-        reachable: false,
-        durableLsn: undefined,
-        committedLsn: undefined,
-        appliedLsn: undefined,
-        lagMs: undefined,
-        checksum: undefined,
-      };
+      return this.#silent(member, url);
     }
+  }
+
+  /** A node cut off from the leader does not know what it lacks; this one may know better. */
+  #withLag(status: NodeStatus): NodeStatus {
+    const { log } = this.#ports;
+    const { appliedLsn } = status;
+    const { committedLsn } = this.#ports.raft();
+    if (appliedLsn === undefined || status.role === "leader") return status;
+    const behind = Math.max(0, committedLsn - appliedLsn);
+    if (behind <= (status.lagEntries ?? -1)) return status;
+    return { ...status, lagEntries: behind, lagBytes: lagBytes(log, appliedLsn, committedLsn) };
+  }
+
+  /** Silence counts as lag, from what the node said last. */
+  #silent(member: Member, url: string): NodeStatus {
+    const seen = this.#seenById.get(member.id);
+    const status: NodeStatus = {
+      ...{ id: member.id, url, kind: member.kind, reachable: false },
+      ...{ role: undefined, durableLsn: undefined, committedLsn: undefined },
+      ...{ appliedLsn: undefined, lagMs: undefined, lagEntries: undefined, lagBytes: undefined },
+      checksum: undefined,
+    };
+    if (seen === undefined) return status;
+    const { appliedLsn } = seen.status;
+    const { lagEntries, lagBytes: bytes } = this.#withLag({ ...seen.status, role: undefined });
+    const sinceMs = Math.ceil(this.#ports.clock.nowMs() - seen.atMs);
+    const lagMs = seen.status.lagMs === undefined ? undefined : seen.status.lagMs + sinceMs;
+    return appliedLsn === undefined ? status : { ...status, lagMs, lagEntries, lagBytes: bytes };
   }
 }
 
