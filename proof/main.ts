@@ -2,8 +2,8 @@
  * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
  * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,join,repair,away] [--kills N] [--clients N] [--megabytes N]
- *                    [--json FILE]
+ *   npm run proof -- [--only leader,follower,all,pause,join,repair,away,backup] [--kills N] [--clients N]
+ *                    [--megabytes N] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.
@@ -11,6 +11,7 @@
 
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
@@ -18,7 +19,7 @@ import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process
 
 const { values } = parseArgs({
   options: {
-    only: { type: "string", default: "leader,follower,all,pause,join,repair,away" },
+    only: { type: "string", default: "leader,follower,all,pause,join,repair,away,backup" },
     kills: { type: "string", default: "20" },
     clients: { type: "string", default: "32" },
     megabytes: { type: "string", default: "500" },
@@ -39,6 +40,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   join: joinProof,
   repair: repairProof,
   away: awayProof,
+  backup: backupProof,
 };
 
 for (const name of values.only.split(",")) {
@@ -89,6 +91,12 @@ async function awayProof(): Promise<unknown> {
     const written = 40_000_000;
     return { written, ...(await awayTooLong(cluster, () => fill(cluster, written))) };
   });
+}
+
+async function backupProof(): Promise<unknown> {
+  return await onFilledCluster((cluster) =>
+    backupUnderLoad(cluster, { clients, turnMs: 8_000, turns: 9, rate: undefined }),
+  );
 }
 
 /** A large database and a short log; afterwards all files must be identical. */

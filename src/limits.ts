@@ -154,6 +154,8 @@ export const limits = {
   /** Pages that may have changed since they were sent and still go into the last, atomic message. */
   syncFinalPagesMax: 2_048,
 
+  /** Programs outside the cluster that copy the database of a node at the same time. Each reads all of it. */
+  copiesMax: 2,
   /** Groups whose page hashes travel in one message: 4096 hashes, 32 KiB. */
   syncHashGroups: 64,
   /** Changes may come so fast that a round never shrinks; a sync that has not ended after so many is given up. */

@@ -137,6 +137,7 @@ export async function serve(
     backend,
     clock: new RealClock(),
     onPeer: (socket) => socket.destroy(),
+    onCopy: (socket) => socket.destroy(),
     onFault: (error) => {
       faults.push(error);
       console.error(error);

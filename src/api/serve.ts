@@ -17,6 +17,7 @@ import type { RunningNode } from "../node/running-node.ts";
 import { PeerLinks } from "../peer/links.ts";
 import { version } from "../version.ts";
 import { type Member, type Membership, nodeId } from "../vocabulary.ts";
+import { Copies } from "./copies.ts";
 import { joinCluster } from "./join.ts";
 import { NodeBackend } from "./node-backend.ts";
 import { ApiServer } from "./server.ts";
@@ -81,7 +82,9 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     onFatal: fail,
   });
   const accept = (socket: Duplex, head: Uint8Array) => links?.accept(socket, head);
-  const api = await listen(options, { running, secret, accept });
+  const copies = new Copies(running);
+  const copy = (socket: Duplex, head: Uint8Array) => copies.accept(socket, head);
+  const api = await listen(options, { running, secret, accept, copy });
   tellIfElsewhere(options, running, address);
   running.begin();
   if (options.join !== undefined) void announce(options, running, address);
@@ -106,11 +109,12 @@ type Listening = {
   readonly running: RunningNode;
   readonly secret: string;
   accept(socket: Duplex, head: Uint8Array): void;
+  copy(socket: Duplex, head: Uint8Array): void;
 };
 
 async function listen(
   options: NodeOptions,
-  { running, secret, accept }: Listening,
+  { running, secret, accept, copy }: Listening,
 ): Promise<ApiServer> {
   const { clock, self } = running.parts;
   try {
@@ -123,6 +127,7 @@ async function listen(
       backend: new NodeBackend(running),
       clock,
       onPeer: accept,
+      onCopy: copy,
       onFault: (error) => options.onEvent(`fault: ${faultText(error)}`),
     });
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * The outside of a node: one HTTP server with all endpoints, on one port. Connections that ask for
- * `Upgrade: paceline-peer` are handed over; they are links between nodes.
+ * The outside of a node: one HTTP server with all endpoints, on one port. Connections that ask for an upgrade to
+ * `paceline-peer` (links between nodes) or `paceline-copy` (backups) are handed over.
  *
  * What is bounded here, because Node's own defaults do not: headers, bodies, connections, the time for each, and how
  * long a client may leave its answer untaken [hostile-cases 1–3, 17–21].
@@ -19,6 +19,7 @@ import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import { internalToken } from "../node/route/forward-wire.ts";
+import { copyProtocol } from "../peer/copying.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { addOperationRoutes } from "./admin/operations.ts";
 import { addProbeRoutes } from "./admin/probes.ts";
@@ -45,11 +46,14 @@ export type ApiOptions = {
   readonly clock: Pick<Clock, "nowMs" | "every" | "after">;
   /** Takes a link between nodes over; it answers the upgrade itself. */
   onPeer(socket: Duplex, head: Uint8Array): void;
+  /** The same for a program that copies the database. */
+  onCopy(socket: Duplex, head: Uint8Array): void;
   /** Is told of bugs: anything thrown that is not a ClientError. */
   onFault(error: unknown): void;
 };
 
 const peerProtocol = "paceline-peer";
+const upgradeOf = (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() ?? "";
 
 export class ApiServer {
   readonly #app: FastifyInstance;
@@ -89,9 +93,10 @@ export class ApiServer {
     app.get("/metrics", async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );
-    app.server.on("upgrade", (_request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
+    app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       (socket as Socket).setTimeout(0);
-      options.onPeer(socket, head);
+      if (upgradeOf(request) === copyProtocol) options.onCopy(socket, head);
+      else options.onPeer(socket, head);
     });
     try {
       await app.listen({ host: options.host, port: options.port });
@@ -144,7 +149,7 @@ function makeServer(): FastifyInstance {
       noDelay: true,
       // Other upgrades are not for us to follow; the request is then served as it stands [RFC 9110 §7.8].
       shouldUpgradeCallback: (request: IncomingMessage) =>
-        request.headers.upgrade?.toLowerCase() === peerProtocol,
+        [peerProtocol, copyProtocol].includes(upgradeOf(request)),
     },
   });
   const server: Server = app.server;

@@ -7,6 +7,8 @@
 import { Command, CommanderError } from "commander";
 import { version } from "../version.ts";
 import { addAdd } from "./add.ts";
+import { addBackup } from "./archive/backup.ts";
+import { addRestore } from "./archive/restore.ts";
 import { addImport } from "./import.ts";
 import { addRemove } from "./remove.ts";
 import { addShell } from "./shell.ts";
@@ -44,6 +46,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addSwitchover,
     addAdd,
     addRemove,
+    addBackup,
+    addRestore,
   ];
   for (const add of verbs) add(program, terminal);
   try {

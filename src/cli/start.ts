@@ -12,6 +12,7 @@ import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import { nodeIdPattern } from "../vocabulary.ts";
+import { formatSize, parseAddress, parseSize } from "./archive/flags.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
 
 /** A stop that takes longer than this is not graceful any more; the log makes up for it at the next start. */
@@ -202,15 +203,6 @@ function parseMembers(
   return members;
 }
 
-function parseAddress(text: string, flag: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/\s]+)):(\d{1,5})$/.exec(text.trim());
-  const port = Number(match?.[3]);
-  if (match === null || port < 1 || port > 65_535) {
-    throw misuse(`${flag}: "${text}" is not HOST:PORT`, "For example 127.0.0.1:7001 or [::1]:7001");
-  }
-  return { host: (match[1] ?? match[2])!, port };
-}
-
 /** A URL is what people copy; the node wants host and port. */
 function parseJoin(text: string): string {
   const address = text
@@ -219,17 +211,6 @@ function parseJoin(text: string): string {
     .replace(/\/$/, "");
   parseAddress(address, "--join");
   return address;
-}
-
-function parseSize(text: string, flag: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
-  if (match === null) throw misuse(`${flag}: "${text}" is not a size`, "For example 64M or 2G");
-  const power = ["", "K", "M", "G"].indexOf(match[2]!.toUpperCase());
-  return Math.round(Number(match[1]) * 1024 ** power);
-}
-
-function formatSize(bytes: number): string {
-  return `${bytes / 1024 ** 2}M`;
 }
 
 function parseNumber(text: string, flag: string, min: number): number {

@@ -50,6 +50,22 @@ export class TestCluster {
     return cluster;
   }
 
+  /** One node, "a", whose directory `prepare` makes before it starts. */
+  static async prepared(
+    options: ClusterOptions,
+    prepare: (node: TestNode, address: string) => Promise<void>,
+  ): Promise<TestCluster> {
+    const dir = mkdtempSync(join(options.dir ?? tmpdir(), "paceline-test-"));
+    const cluster = new TestCluster(dir, options.args ?? []);
+    const [port] = await freePorts(1);
+    const node = { id: "a", port: port!, dir: join(dir, "a") };
+    await prepare(node, `127.0.0.1:${node.port}`);
+    cluster.nodes.push(node);
+    cluster.spawn(node);
+    await cluster.leader();
+    return cluster;
+  }
+
   url(id: string): string {
     return `http://127.0.0.1:${this.#node(id).port}`;
   }

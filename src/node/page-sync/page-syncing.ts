@@ -81,8 +81,8 @@ export class PageSyncing {
     });
   }
 
-  /** Another node asks for pages. */
-  send(to: NodeId, channel: Channel): void {
+  /** Another node, or somebody else who is named here for people, asks for pages. */
+  send(to: string, channel: Channel): void {
     const { database, applying, log, clock, bytesPerSecond, onEvent } = this.#ports;
     const served = database.whole;
     if (served === undefined) return channel.close();
