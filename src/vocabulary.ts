@@ -54,13 +54,57 @@ export type Member = {
 export type Membership = readonly Member[];
 
 /**
+ * How many copies make a write safe.
+ *   quorum  a majority of the voters; an election never loses it
+ *   all     every voter
+ *   one     the leader and one other voter (semi-synchronous)
+ *   leader  the leader alone (asynchronous)
+ */
+export type CommitRule = "quorum" | "all" | "one" | "leader";
+
+/** What travels in an entry, and how a follower takes it in. */
+export type LogKind = "pages" | "rows" | "statements" | "triggers";
+
+/**
+ * What the whole cluster has agreed on, in its log. Takes effect once a majority of the voters has it, and not before:
+ * nobody acts by settings that an election could drop.
+ */
+export type Settings = {
+  readonly commitRule: CommitRule;
+  /**
+   * What happens to writes while too few copies can be made.
+   *   wait     they wait for them
+   *   fail     after copiesTimeoutMs they are answered: outcome unknown
+   *   degrade  after copiesTimeoutMs the next weaker rule does, loudly, until the copies are back
+   */
+  readonly whenCopiesMissing: "wait" | "fail" | "degrade";
+  readonly copiesTimeoutMs: number;
+  readonly logKind: LogKind;
+  /** Who says who leads: an election by majority, or an operator. */
+  readonly coordinator: "quorum" | "manual";
+  /** What entries carry beside what followers apply: for the change stream, and for what is discarded. */
+  readonly record: { readonly statements: boolean; readonly changes: boolean };
+};
+
+/** Of a cluster that was never told otherwise. */
+export const defaultSettings: Settings = {
+  commitRule: "quorum",
+  whenCopiesMissing: "wait",
+  copiesTimeoutMs: 2_000,
+  logKind: "pages",
+  coordinator: "quorum",
+  record: { statements: false, changes: false },
+};
+
+/**
  * What an entry is about.
  *   noop        the first entry of a term; commits everything before it
  *   genesis     birth of the cluster: cluster id and the first pages of the database
  *   membership  body is a Membership
+ *   settings    body is Settings
  *   payload     a change of the database, encoded by `payload/`
  */
-export type EntryKind = "noop" | "genesis" | "membership" | "payload";
+export type EntryKind = "noop" | "genesis" | "membership" | "payload" | "settings";
 
 /**
  * One entry of the replication log. Immutable once made; `body` is shared, never copied, never written to.
@@ -81,6 +125,8 @@ export type SnapshotId = {
   readonly term: Term;
   readonly chain: string;
   readonly membership: Membership;
+  /** In force at that LSN, or about to be. */
+  readonly settings: Settings;
 };
 
 /** `42@3`. */

@@ -14,7 +14,7 @@ import type {
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
-import type { Member, Membership, NodeId } from "../vocabulary.ts";
+import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
 
 export interface Backend {
   /**
@@ -47,6 +47,8 @@ export interface Backend {
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
   addMember(member: Member): Promise<void>;
   removeMember(id: NodeId): Promise<void>;
+  /** Changes some settings of the cluster; resolves with all of them once they are in force. */
+  configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings>;
 
   /** Gauges, and counters whose names end in `Total`, by camelCase name without prefix. */
   metrics(): Readonly<Record<string, number>>;

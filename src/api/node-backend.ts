@@ -14,7 +14,7 @@ import type {
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
-import type { Member, Membership, NodeId } from "../vocabulary.ts";
+import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 
 export class NodeBackend implements Backend {
@@ -118,6 +118,12 @@ export class NodeBackend implements Backend {
       return;
     }
     await this.#running.parts.members.remove(id);
+  }
+
+  async configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings> {
+    const leader = this.#otherLeader();
+    if (leader === undefined) return this.#running.parts.settings.change(wanted);
+    return (await this.#askLeader(leader, "POST", "/admin/settings", wanted)) as Settings;
   }
 
   metrics(): Readonly<Record<string, number>> {

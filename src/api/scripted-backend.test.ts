@@ -11,7 +11,16 @@ import type {
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
-import { lsn, type Member, type Membership, nodeId, term } from "../vocabulary.ts";
+import { mergedSettings } from "../node/rule/settings-change.ts";
+import {
+  defaultSettings,
+  lsn,
+  type Member,
+  type Membership,
+  nodeId,
+  type Settings,
+  term,
+} from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 import { type ApiOptions, ApiServer } from "./server.ts";
 
@@ -69,7 +78,14 @@ export class ScriptedBackend implements Backend {
 
   async status(): Promise<ClusterStatus> {
     const nodes = [this.localStatus()];
-    return { clusterId: "c1", term: term(3), leader: undefined, commitRule: "quorum", nodes };
+    return {
+      clusterId: "c1",
+      term: term(3),
+      leader: undefined,
+      commitRule: "quorum",
+      settings: defaultSettings,
+      nodes,
+    };
   }
 
   members(): Membership {
@@ -107,6 +123,10 @@ export class ScriptedBackend implements Backend {
 
   async removeMember(id: string): Promise<void> {
     if (id === "a") throw new ClientError("MEMBERSHIP_REFUSED", "the last voter stays");
+  }
+
+  async configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings> {
+    return mergedSettings(wanted, defaultSettings);
   }
 
   metrics(): Record<string, number> {

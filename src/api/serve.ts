@@ -16,7 +16,7 @@ import { internalToken } from "../node/route/forward-wire.ts";
 import type { RunningNode } from "../node/running-node.ts";
 import { PeerLinks } from "../peer/links.ts";
 import { version } from "../version.ts";
-import { type Member, type Membership, nodeId } from "../vocabulary.ts";
+import { type Member, type Membership, nodeId, type Settings } from "../vocabulary.ts";
 import { Copies } from "./copies.ts";
 import { joinCluster } from "./join.ts";
 import { NodeBackend } from "./node-backend.ts";
@@ -32,6 +32,8 @@ export type NodeOptions = {
   readonly moved?: readonly { readonly id: string; readonly address: string }[] | undefined;
   /** host:port of a member of the cluster that this node joins. */
   readonly join: string | undefined;
+  /** Settings of a new cluster, if they are not the default ones. */
+  readonly settings?: Settings | undefined;
   readonly secret: string | undefined;
   readonly logRetentionBytes: number;
   readonly statementMs: number;
@@ -74,6 +76,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     },
     forwarder: new Forwarder({ token: internalToken(secret), self }),
     initial: initialMembers(options, address),
+    initialSettings: options.settings,
     contacts,
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     logRetentionBytes: options.logRetentionBytes,

@@ -54,7 +54,14 @@ test("probes of load balancers", async (t) => {
 test("status has all fields, null where nothing is known", async (t) => {
   const { url } = await serve(t, new ScriptedBackend());
   const { json } = await get(`${url}/status`);
-  assert.deepEqual(Object.keys(json), ["clusterId", "term", "leader", "commitRule", "nodes"]);
+  assert.deepEqual(Object.keys(json), [
+    "clusterId",
+    "term",
+    "leader",
+    "commitRule",
+    "settings",
+    "nodes",
+  ]);
   assert.equal(json.leader, null);
   assert.deepEqual(Object.keys(json.nodes[0]).sort(), [
     ...["appliedLsn", "checksum", "committedLsn", "durableLsn", "id", "kind"],

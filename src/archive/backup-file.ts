@@ -20,7 +20,14 @@ import { crc32 } from "node:zlib";
 import { CorruptionError, messageOf } from "../base/errors.ts";
 import { formatHash, type Hash64, pageHash, xorHash, zeroHash } from "../base/hash.ts";
 import { limits } from "../limits.ts";
-import { lsn, type Membership, pgno, type SnapshotId, term } from "../vocabulary.ts";
+import {
+  defaultSettings,
+  lsn,
+  type Membership,
+  pgno,
+  type SnapshotId,
+  term,
+} from "../vocabulary.ts";
 import { isPageSize, lockPage } from "../wal/page-size.ts";
 
 /** What a backup says about itself. */
@@ -111,7 +118,8 @@ export function decodeTail(tail: Uint8Array, path: string): BackupLabel {
 
 /** Where a log goes on from the image. */
 export function snapshotOf(label: BackupLabel, membership: Membership): SnapshotId {
-  return { lsn: lsn(label.lsn), term: term(label.term), chain: label.chain, membership };
+  const id = { lsn: lsn(label.lsn), term: term(label.term), chain: label.chain };
+  return { ...id, membership, settings: defaultSettings };
 }
 
 /**

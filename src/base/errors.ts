@@ -51,6 +51,7 @@ export const errorCodes = {
   NO_LEADER: { retry: "later", status: 503 },
   MEMBERSHIP_BUSY: { retry: "later", status: 409 },
   MEMBERSHIP_REFUSED: { retry: "never", status: 409 },
+  SETTINGS_REFUSED: { retry: "never", status: 409 },
   STORAGE: { retry: "elsewhere", status: 503 },
   UNKNOWN_OUTCOME: { retry: "ask-first", status: 504 },
   INTERNAL: { retry: "later", status: 500 },

@@ -10,6 +10,7 @@ import { addAdd } from "./add.ts";
 import { addBackup } from "./archive/backup.ts";
 import { addRestore } from "./archive/restore.ts";
 import { addImport } from "./import.ts";
+import { addConfigure } from "./operate/configure.ts";
 import { addRemove } from "./remove.ts";
 import { addShell } from "./shell.ts";
 import { addStart } from "./start.ts";
@@ -44,6 +45,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addImport,
     addVerify,
     addSwitchover,
+    addConfigure,
     addAdd,
     addRemove,
     addBackup,

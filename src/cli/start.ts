@@ -11,8 +11,9 @@ import type { Command } from "commander";
 import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { nodeIdPattern } from "../vocabulary.ts";
+import { nodeIdPattern, type Settings } from "../vocabulary.ts";
 import { formatSize, parseAddress, parseSize } from "./archive/flags.ts";
+import { completeSettings, parseSettings } from "./operate/settings-text.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
 
 /** A stop that takes longer than this is not graceful any more; the log makes up for it at the next start. */
@@ -25,6 +26,8 @@ type Flags = {
   readonly cluster?: string;
   readonly moved?: string;
   readonly join?: string;
+  readonly commitRule?: string;
+  readonly settings?: string;
   readonly secretFile?: string;
   readonly keepLog: string;
   readonly statementTimeout: string;
@@ -44,6 +47,10 @@ One node alone, to try it:
 A fourth node joins, and is a member by itself when it is up:
   paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
 
+A new cluster that does not wait for its followers (paceline configure --help explains the rules, and changes them
+later); give every node the same:
+  paceline start … --cluster … --commit-rule leader
+
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
 may talk SQL to the port: keep it on a private network.
 
@@ -62,6 +69,8 @@ export function addStart(program: Command, terminal: Terminal): void {
     .option("--cluster <members>", "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,…")
     .option("--moved <members>", "where members are now, if the whole cluster has new addresses")
     .option("--join <host:port>", "a member of the cluster that this new node joins")
+    .option("--commit-rule <rule>", "of a new cluster: quorum, all, one or leader")
+    .option("--settings <key=value,…>", "more settings of a new cluster; see paceline configure")
     .option(
       "--secret-file <file>",
       "file that holds the secret of the cluster (or PACELINE_SECRET)",
@@ -158,6 +167,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     cluster: parseMembers(flags.cluster, "--cluster", flags.id),
     moved: parseMembers(flags.moved, "--moved", flags.id),
     join: flags.join === undefined ? undefined : parseJoin(flags.join),
+    settings: initialSettings(flags),
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
@@ -167,6 +177,20 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     readers: Math.round(parseNumber(flags.readers, "--readers", 1)),
     onEvent: (line) => say(terminal, line),
   };
+}
+
+/** Undefined when the flags say nothing. Every node of a new cluster is given the same. */
+function initialSettings({ commitRule, settings, join }: Flags): Settings | undefined {
+  const pairs = settings === undefined ? [] : settings.split(",").map((pair) => pair.trim());
+  if (commitRule !== undefined) pairs.push(`commitRule=${commitRule}`);
+  if (pairs.length === 0) return undefined;
+  if (join !== undefined) {
+    throw misuse(
+      "settings belong to the cluster, which has them already",
+      "Leave --commit-rule and --settings out, or change them: paceline configure --help",
+    );
+  }
+  return completeSettings(parseSettings(pairs));
 }
 
 /** Reads `a=HOST:PORT,b=HOST:PORT`, which must name this node too. */

@@ -4,6 +4,8 @@
 
 import type { Command } from "commander";
 import type { NodeStatus } from "../node/report/node-status.ts";
+import { defaultSettings } from "../vocabulary.ts";
+import { settingLines } from "./operate/settings-text.ts";
 import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
 import { formatTable } from "./table.ts";
 import { Failure, type Terminal } from "./terminal.ts";
@@ -52,7 +54,7 @@ export function formatStatus(status: StatusAnswer): string[] {
     `cluster  ${status.clusterId ?? "not born yet"}`,
     `leader   ${leader}`,
     `term     ${status.term}`,
-    `rule     ${status.commitRule}`,
+    `rule     ${formatRule(status)}`,
     "",
   ];
   const columns = [
@@ -80,6 +82,14 @@ export function formatStatus(status: StatusAnswer): string[] {
     node.checksum ?? "–",
   ]);
   return [...head, ...formatTable(columns, rows, { right: [4, 5, 6, 7, 8] })];
+}
+
+/** The commit rule, and whatever else is not as it is by default. */
+function formatRule({ commitRule, settings }: StatusAnswer): string {
+  const others = settingLines(settings).filter(
+    (line) => !settingLines(defaultSettings).includes(line) && !line.startsWith("commitRule="),
+  );
+  return [commitRule, ...others].join("  ");
 }
 
 /** A sentence about two copies that should be the same and are not. */

@@ -4,13 +4,16 @@
  *
  *   offset  size  field
  *        0     8  magic "LOGBASE\0"
- *        8     4  format version, now 1
+ *        8     4  format version, now 2
  *       12     4  crc32 of bytes 0..11 and of everything from 16 on
  *       16     8  number of the first segment; smaller ones are leftovers
  *       24     8  LSN of the snapshot
  *       32     8  its term
  *       40     8  its chain
  *       48     …  its membership: size u32, then the bytes of raft/membership.ts
+ *        …     …  its settings: size u32, then the bytes of raft/rule/settings.ts
+ *
+ * History of the version: 1 had no settings, and stands for the default ones; 2.
  *
  * Its replacement is the one moment at which a prefix is dropped or the log is reset: before it nothing has changed,
  * after it the segments below the first one may go at any time.
@@ -21,7 +24,8 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { CorruptionError, messageOf, ProtocolError } from "../base/errors.ts";
 import { formatHash, parseHash } from "../base/hash.ts";
 import { decodeMembership, encodeMembership } from "../raft/membership.ts";
-import type { Lsn, SnapshotId, Term } from "../vocabulary.ts";
+import { decodeSettings, encodeSettings } from "../raft/rule/settings.ts";
+import { defaultSettings, type Lsn, type SnapshotId, type Term } from "../vocabulary.ts";
 import { remedy } from "./segment.ts";
 
 export type BaseRecord = {
@@ -31,12 +35,13 @@ export type BaseRecord = {
 };
 
 const magic = new TextEncoder().encode("LOGBASE\0");
-const version = 1;
+const version = 2;
 
 export function encodeBase({ snapshot, firstSegment }: BaseRecord): Uint8Array {
   const chain = parseHash(snapshot.chain);
   const membership = encodeMembership(snapshot.membership);
-  const bytes = new ByteWriter(64 + membership.byteLength)
+  const settings = encodeSettings(snapshot.settings);
+  const bytes = new ByteWriter(64 + membership.byteLength + settings.byteLength)
     .bytes(magic)
     .u32(version)
     .u32(0)
@@ -47,6 +52,8 @@ export function encodeBase({ snapshot, firstSegment }: BaseRecord): Uint8Array {
     .u32(chain.low)
     .u32(membership.byteLength)
     .bytes(membership)
+    .u32(settings.byteLength)
+    .bytes(settings)
     .finish();
   new DataView(bytes.buffer, bytes.byteOffset).setUint32(12, checksum(bytes));
   return bytes;
@@ -68,7 +75,7 @@ function decode(bytes: Uint8Array): BaseRecord {
     throw new ProtocolError("no log base at offset 0");
   const foundVersion = reader.u32();
   if (reader.u32() !== checksum(bytes)) throw new ProtocolError("checksum at offset 12 disagrees");
-  if (foundVersion !== version) {
+  if (foundVersion !== version && foundVersion !== 1) {
     throw new ProtocolError(`version ${foundVersion} at offset 8, this program knows ${version}`);
   }
   const firstSegment = reader.u64();
@@ -76,8 +83,10 @@ function decode(bytes: Uint8Array): BaseRecord {
   const term = reader.u64() as Term;
   const chain = formatHash({ high: reader.u32(), low: reader.u32() });
   const membership = decodeMembership(reader.bytes(reader.u32()));
+  const settings =
+    foundVersion === 1 ? defaultSettings : decodeSettings(reader.bytes(reader.u32()));
   if (reader.left !== 0) throw new ProtocolError(`${reader.left} bytes too many at ${reader.at}`);
-  return { snapshot: { lsn, term, chain, membership }, firstSegment };
+  return { snapshot: { lsn, term, chain, membership, settings }, firstSegment };
 }
 
 function checksum(bytes: Uint8Array): number {

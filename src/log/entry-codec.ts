@@ -51,13 +51,20 @@ export type Row = {
   readonly bodyCrc: number;
 };
 
-const kindCodes: Record<EntryKind, number> = { noop: 1, genesis: 2, membership: 3, payload: 4 };
+const kindCodes: Record<EntryKind, number> = {
+  noop: 1,
+  genesis: 2,
+  membership: 3,
+  payload: 4,
+  settings: 5,
+};
 const kindsByCode: readonly (EntryKind | undefined)[] = [
   undefined,
   "noop",
   "genesis",
   "membership",
   "payload",
+  "settings",
 ];
 
 /** Head and table of a batch; the bodies are to follow them in the file. No entries: a seal. */

@@ -3,8 +3,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { crc32 } from "node:zlib";
 import { type Disk, RealDisk } from "../host/disk.ts";
-import { lsn, nodeId, term } from "../vocabulary.ts";
+import { encodeSettings } from "../raft/rule/settings.ts";
+import { defaultSettings, lsn, nodeId, term } from "../vocabulary.ts";
+import { decodeBase, encodeBase } from "./base-record.ts";
 import { LogStore } from "./log-store.ts";
 import { TailCache } from "./tail-cache.ts";
 import {
@@ -19,6 +22,11 @@ import {
 } from "./test-log.ts";
 
 const noHardState = undefined;
+
+function settingsDraft(t: number, copiesTimeoutMs: number) {
+  const body = encodeSettings({ ...defaultSettings, copiesTimeoutMs });
+  return { term: t, kind: "settings" as const, body };
+}
 
 async function withDisk(work: (disk: Disk, dir: string) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "paceline-log-"));
@@ -142,7 +150,7 @@ describe("log", () => {
     withDisk(async (disk, dir) => {
       const options = { segmentBytesMax: 300 };
       const log = await LogStore.open(disk, dir, initial, options);
-      await append(log, membershipDraft(1, "a", "b"), { term: 1 });
+      await append(log, membershipDraft(1, "a", "b"), settingsDraft(1, 33));
       for (let i = 0; i < 10; i++) await append(log, { term: 1, body: new Uint8Array(100) });
       const sixth = (await log.read(lsn(6), lsn(7), 1))[0]!;
       await log.persist({ hardState: noHardState, entries: chained(sixth, [{ term: 2 }]) });
@@ -154,6 +162,8 @@ describe("log", () => {
       assert.deepEqual(base.membership, membershipOf("a", "b"));
       assert.deepEqual(log.base, base);
       assert.deepEqual(log.memberships(), []);
+      assert.equal(base.settings.copiesTimeoutMs, 33);
+      assert.deepEqual(log.settings(), []);
       assert.equal(log.termAt(base.lsn), base.term);
       assert.equal(log.termAt(lsn(base.lsn - 1)), undefined);
       assert.equal(log.termRuns()[0]!.from, base.lsn + 1);
@@ -172,6 +182,30 @@ describe("log", () => {
       await again.close();
     }));
 
+  test("settings are known after a restart, and go with the entries that had them", () =>
+    withDisk(async (disk, dir) => {
+      const log = await LogStore.open(disk, dir, initial);
+      await append(log, { term: 1 }, settingsDraft(1, 44));
+      const first = (await log.read(lsn(1), lsn(2), 1))[0]!;
+      await append(log, settingsDraft(1, 55));
+      await log.close();
+      const again = await LogStore.open(disk, dir, initial);
+      const timeouts = () => again.settings().map((s) => `${s.lsn} ${s.settings.copiesTimeoutMs}`);
+      assert.deepEqual(timeouts(), ["2 44", "3 55"]);
+      await again.persist({ hardState: noHardState, entries: chained(first, [{ term: 2 }]) });
+      assert.deepEqual(timeouts(), []);
+      await again.close();
+    }));
+
+  test("a base without settings, of an earlier version, means the default ones", () => {
+    const bytes = encodeBase({ snapshot: initial, firstSegment: 1 });
+    const old = bytes.slice(0, bytes.byteLength - 4 - encodeSettings(initial.settings).byteLength);
+    const view = new DataView(old.buffer);
+    view.setUint32(8, 1);
+    view.setUint32(12, crc32(old.subarray(16), crc32(old.subarray(0, 12))));
+    assert.deepEqual(decodeBase(old, "base").snapshot.settings, defaultSettings);
+  });
+
   test("after a reset the log is empty and starts elsewhere", () =>
     withDisk(async (disk, dir) => {
       const log = await LogStore.open(disk, dir, initial);
@@ -183,6 +217,7 @@ describe("log", () => {
         term: term(7),
         chain: "00ff00ff00ff00ff",
         membership: membershipOf("z"),
+        settings: { ...defaultSettings, copiesTimeoutMs: 77 },
       };
       await log.reset(base);
       assert.deepEqual(log.last, { lsn: 1_000, term: 7 });

@@ -26,11 +26,12 @@ import type { Disk } from "../host/disk.ts";
 import { limits } from "../limits.ts";
 import { decodeMembership } from "../raft/membership.ts";
 import type { HardState } from "../raft/ready.ts";
+import { decodeSettings } from "../raft/rule/settings.ts";
 import type { TermRun } from "../raft/term-runs.ts";
 import type { Entry, EntryId, Lsn, SnapshotId, Term } from "../vocabulary.ts";
 import { type BaseRecord, encodeBase } from "./base-record.ts";
 import type { HardStateFile } from "./hard-state.ts";
-import type { LogIndex, MembershipAt } from "./log-index.ts";
+import type { LogIndex, MembershipAt, SettingsAt } from "./log-index.ts";
 import { basePath, type Recovered, recover, segmentPath } from "./recovery.ts";
 import { Segment } from "./segment.ts";
 import { readEntries, readRow, type Wanted } from "./segment-read.ts";
@@ -151,6 +152,11 @@ export class LogStore {
     return [...this.#index.memberships];
   }
 
+  /** Settings among the entries after the base. */
+  settings(): readonly SettingsAt[] {
+    return [...this.#index.settings];
+  }
+
   /** Term of an entry from the base to the last one; undefined elsewhere. */
   termAt(lsn: Lsn): Term | undefined {
     return this.#index.termAt(lsn);
@@ -237,7 +243,8 @@ export class LogStore {
       const { number, firstLsn, previousTerm, previousChain } = this.#segments[count]!.start;
       const at = (firstLsn - 1) as Lsn;
       const membership = this.#index.membershipAt(at);
-      const snapshot = { lsn: at, term: previousTerm, chain: previousChain, membership };
+      const settings = this.#index.settingsAt(at);
+      const snapshot = { lsn: at, term: previousTerm, chain: previousChain, membership, settings };
       await this.#writing(async () => {
         await this.#writeBase({ snapshot, firstSegment: number });
         this.#index.dropTo(snapshot);
@@ -338,6 +345,7 @@ export class LogStore {
       assert(entry.term >= entries[Math.max(0, i - 1)]!.term, "terms never fall along the log");
       // Found out now rather than at the next start. Throws ProtocolError.
       if (entry.kind === "membership") decodeMembership(entry.body);
+      if (entry.kind === "settings") decodeSettings(entry.body);
     }
     const before = (first.lsn - 1) as Lsn;
     assert(first.term >= this.termAt(before)!, "terms never fall along the log");
@@ -367,6 +375,9 @@ export class LogStore {
       this.#index.append(entry, entry.chain);
       if (entry.kind === "membership") {
         this.#index.addMembership(entry.lsn, decodeMembership(entry.body));
+      }
+      if (entry.kind === "settings") {
+        this.#index.addSettings(entry.lsn, decodeSettings(entry.body));
       }
     }
     this.#cache.push(entries);

@@ -12,6 +12,7 @@
 import { CorruptionError, messageOf, ProtocolError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
 import { decodeMembership } from "../raft/membership.ts";
+import { decodeSettings } from "../raft/rule/settings.ts";
 import type { Lsn, SnapshotId } from "../vocabulary.ts";
 import { decodeBase, encodeBase } from "./base-record.ts";
 import { HardStateFile } from "./hard-state.ts";
@@ -146,23 +147,29 @@ async function readSegment(
   index: LogIndex,
   how: { isFirst: boolean; isLast: boolean; onRecovered: (line: string) => void },
 ): Promise<void> {
-  const memberships: Scanned[] = [];
+  const kept: Scanned[] = [];
   const tornBytes = await scanSegment(segment, how.isLast, (entry) => {
     if (entry.lsn === segment.start.firstLsn) attach(segment, index, how.isFirst);
     if (entry.row.term < index.last.term) {
       throw segment.damagedAt(entry.bodyOffset, `the term of entry ${entry.lsn} falls`);
     }
     index.append({ lsn: entry.lsn, term: entry.row.term }, entry.row.chain);
-    if (entry.row.kind === "membership") memberships.push(entry);
+    if (entry.row.kind === "membership" || entry.row.kind === "settings") kept.push(entry);
   });
   if (tornBytes > 0 && segment.batches.length > 0) {
     const { path, bytes } = segment;
     how.onRecovered(`${path}: cut ${tornBytes} bytes at offset ${bytes}, never acknowledged`);
     await segment.cutTail();
   }
-  for (const { lsn, row, bodyOffset } of memberships) {
+  for (const { lsn, row, bodyOffset } of kept) {
     const body = await segment.file.read(bodyOffset, row.bodyBytes);
-    index.addMembership(lsn, decodeBody(segment, bodyOffset, body));
+    try {
+      if (row.kind === "membership") index.addMembership(lsn, decodeMembership(body));
+      else index.addSettings(lsn, decodeSettings(body));
+    } catch (cause) {
+      if (!(cause instanceof ProtocolError)) throw cause;
+      throw segment.damagedAt(bodyOffset, `${row.kind} does not decode: ${messageOf(cause)}`);
+    }
   }
 }
 
@@ -176,13 +183,4 @@ function attach(segment: Segment, index: LogIndex, isFirst: boolean): void {
     throw segment.damagedAt(24, `it continues ${before}@${previousTerm}, which is not before it`);
   }
   if (!follows) index.truncate(firstLsn, previousChain);
-}
-
-function decodeBody(segment: Segment, offset: number, body: Uint8Array) {
-  try {
-    return decodeMembership(body);
-  } catch (cause) {
-    if (!(cause instanceof ProtocolError)) throw cause;
-    throw segment.damagedAt(offset, `a membership does not decode: ${messageOf(cause)}`);
-  }
 }

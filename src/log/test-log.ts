@@ -3,6 +3,7 @@
 import { chainHash, zeroChain } from "../base/hash.ts";
 import { encodeMembership } from "../raft/membership.ts";
 import {
+  defaultSettings,
   type Entry,
   type EntryKind,
   lsn,
@@ -22,6 +23,7 @@ export const initial: SnapshotId = {
   term: term(0),
   chain: zeroChain,
   membership: membershipOf("a", "b", "c"),
+  settings: defaultSettings,
 };
 
 type Draft = {

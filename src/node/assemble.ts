@@ -21,6 +21,7 @@ import { StatusReport } from "./report/status-report.ts";
 import { Neighbours } from "./route/neighbours.ts";
 import { Reads } from "./route/reads.ts";
 import { Routing } from "./route/routing.ts";
+import { SettingsChange } from "./rule/settings-change.ts";
 import { type NodeParts, RunningNode } from "./running-node.ts";
 import { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
@@ -67,8 +68,15 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     applied,
     lag,
   };
+  const settings = new SettingsChange({
+    ...{ clock, writes, onEvent },
+    status: () => node.status(),
+    changeSettings: (wanted) => node.changeSettings(wanted),
+    isUp: (id) => links.isUp(id),
+  });
   const running: RunningNode = new RunningNode({
     ...kept,
+    ...{ settings, initialSettings: options.initialSettings },
     ...{ neighbours, writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
@@ -96,6 +104,7 @@ function assembleConsensus(
     last: log.last,
     lastChain: log.lastChain,
     memberships: log.memberships(),
+    settings: log.settings(),
     committedLsn: applied.lsn,
   });
   const lag = new Lag(clock);

@@ -22,7 +22,7 @@ import type { LogStore } from "../log/log-store.ts";
 import type { Envelope } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { MembershipChange, Proposal, RaftStatus, Ready } from "../raft/ready.ts";
-import type { Entry, EntryId, Lsn, NodeId, SnapshotId, Term } from "../vocabulary.ts";
+import type { Entry, EntryId, Lsn, NodeId, Settings, SnapshotId, Term } from "../vocabulary.ts";
 import type { Outbox } from "./outbox.ts";
 
 /** Who leads, as this node sees it. */
@@ -120,6 +120,10 @@ export class Node {
 
   changeMembership(change: MembershipChange): Proposal {
     return this.#input(() => this.#raft.changeMembership(change, this.#clock.nowMs()));
+  }
+
+  changeSettings(settings: Settings): Proposal {
+    return this.#input(() => this.#raft.changeSettings(settings, this.#clock.nowMs()));
   }
 
   transferTo(node: NodeId): string | undefined {

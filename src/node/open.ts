@@ -13,7 +13,15 @@ import type { Disk } from "../host/disk.ts";
 import { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, imageChecksum } from "../payload/genesis.ts";
 import { pagesHeader } from "../payload/pages.ts";
-import type { EntryId, Lsn, Membership, NodeId, Term } from "../vocabulary.ts";
+import {
+  defaultSettings,
+  type EntryId,
+  type Lsn,
+  type Membership,
+  type NodeId,
+  type Settings,
+  type Term,
+} from "../vocabulary.ts";
 import { assemble } from "./assemble.ts";
 import { Database } from "./database.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
@@ -35,6 +43,8 @@ export type OpenOptions = {
   readonly randomHex?: ((bytes: number) => string) | undefined;
   /** Members of a new cluster; empty for a node that joins one. Ignored when the log knows better. */
   readonly initial: Membership;
+  /** Settings of a new cluster, if they are not the default ones. Ignored by a cluster that was born. */
+  readonly initialSettings?: Settings | undefined;
   /** Members to talk to before the log names any. */
   readonly contacts: Membership;
   /** Where members are now, for those that are not where the log says. */
@@ -74,7 +84,7 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     const randomHex = options.randomHex ?? machineHex;
     const identity = await Identity.open(disk, dir, self, randomHex);
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
-    const base = { ...initial, membership: options.initial };
+    const base = { ...initial, membership: options.initial, settings: defaultSettings };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
     let running: RunningNode | undefined;
     const database = new Database({

@@ -16,7 +16,7 @@ import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
 import type { ImageId } from "../sync/ports.ts";
-import type { Entry, EntryId, Lsn, NodeId, Term } from "../vocabulary.ts";
+import type { Entry, EntryId, Lsn, NodeId, Settings, Term } from "../vocabulary.ts";
 import type { Applying } from "./applying.ts";
 import type { Database } from "./database.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
@@ -30,6 +30,7 @@ import type { StatusReport } from "./report/status-report.ts";
 import type { Neighbours } from "./route/neighbours.ts";
 import type { Reads } from "./route/reads.ts";
 import type { Forwarding, Routing } from "./route/routing.ts";
+import type { SettingsChange } from "./rule/settings-change.ts";
 import type { Upkeep } from "./upkeep.ts";
 import type { Waiters } from "./waiters.ts";
 import type { Writes } from "./write/writes.ts";
@@ -54,6 +55,9 @@ export type NodeParts = {
   readonly routing: Routing;
   readonly forwarder: Forwarding;
   readonly members: Members;
+  readonly settings: SettingsChange;
+  /** What a new cluster begins with, if not with the defaults. */
+  readonly initialSettings: Settings | undefined;
   readonly upkeep: Upkeep;
   readonly pageSyncing: PageSyncing;
   readonly report: StatusReport;
@@ -290,9 +294,14 @@ export class RunningNode {
   }
 
   #proposeGenesis(term: Term): void {
-    const { node, dir, driver, applying, log, randomHex, onEvent } = this.parts;
+    const { node, dir, driver, applying, log, randomHex, initialSettings, onEvent } = this.parts;
     if (this.#genesisTerm === term || applying.applied.lsn !== node.last.lsn) return;
     if (log.base.lsn > 0) return;
+    // Agreed on before there is anything that they are about.
+    if (initialSettings !== undefined && node.status().settingsLsn === 0) {
+      node.changeSettings(initialSettings);
+      return;
+    }
     this.#genesisTerm = term;
     const clusterId = randomHex(12);
     const body = encodeGenesis({ clusterId, image: driver.genesisImage(dir) });

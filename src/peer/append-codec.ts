@@ -26,7 +26,13 @@ export type PeerMessage = {
 const entryHeadBytes = 29;
 
 /** Numbers on the wire; 0 is none, so that zeroed bytes are not an entry. */
-const kindNumbers: Record<EntryKind, number> = { noop: 1, genesis: 2, membership: 3, payload: 4 };
+const kindNumbers: Record<EntryKind, number> = {
+  noop: 1,
+  genesis: 2,
+  membership: 3,
+  payload: 4,
+  settings: 5,
+};
 const kindByNumber: ReadonlyMap<number, EntryKind> = new Map(
   Object.entries(kindNumbers).map(([kind, number]) => [number, kind as EntryKind]),
 );

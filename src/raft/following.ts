@@ -16,6 +16,7 @@ import { type Entry, type Lsn, lsn, type NodeId, type Term } from "../vocabulary
 import type { Core } from "./core.ts";
 import { decodeMembership } from "./membership.ts";
 import type { Message, Stamp } from "./messages.ts";
+import { decodeSettings } from "./rule/settings.ts";
 
 type Append = Extract<Message, { type: "append" }>;
 
@@ -173,16 +174,17 @@ function isRun(append: Append, entries: readonly Entry[], termMax: Term): boolea
   let { lsn: at, term } = append.prev;
   for (const entry of entries) {
     if (entry.lsn !== at + 1 || entry.term < term || entry.term > termMax) return false;
-    if (entry.kind === "membership" && !isMembership(entry.body)) return false;
+    if (entry.kind === "membership" && !decodes(decodeMembership, entry.body)) return false;
+    if (entry.kind === "settings" && !decodes(decodeSettings, entry.body)) return false;
     at = entry.lsn;
     term = entry.term;
   }
   return true;
 }
 
-function isMembership(body: Uint8Array): boolean {
+function decodes(decode: (body: Uint8Array) => unknown, body: Uint8Array): boolean {
   try {
-    decodeMembership(body);
+    decode(body);
     return true;
   } catch {
     return false;

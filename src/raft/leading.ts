@@ -19,7 +19,14 @@
 import { assert } from "../base/assert.ts";
 import { chainHash } from "../base/hash.ts";
 import { limits } from "../limits.ts";
-import { type Entry, type EntryKind, type Lsn, lsn, type NodeId } from "../vocabulary.ts";
+import {
+  type Entry,
+  type EntryKind,
+  type Lsn,
+  lsn,
+  type NodeId,
+  type Settings,
+} from "../vocabulary.ts";
 import type { Core, Reader } from "./core.ts";
 import { entriesSizedMax } from "./log-view.ts";
 import { changed, counts, encodeMembership, memberOf } from "./membership.ts";
@@ -27,6 +34,7 @@ import type { Message } from "./messages.ts";
 import { ReadIndex } from "./read-index.ts";
 import type { MembershipChange, Proposal, Refusal } from "./ready.ts";
 import { Replication } from "./replication.ts";
+import { encodeSettings } from "./rule/settings.ts";
 
 const emptyBody = new Uint8Array(0);
 
@@ -97,6 +105,15 @@ export class Leading {
     const entry = this.#append("membership", encodeMembership(next));
     this.replication.onMembership();
     return { accepted: true, entry };
+  }
+
+  /** One at a time, so that what an operator is told to be in force is. */
+  changeSettings(settings: Settings): Proposal {
+    const { log } = this.#core;
+    if (this.#transfer !== undefined) return { accepted: false, why: "transferring" };
+    if (!this.#isCommittedInTerm) return { accepted: false, why: "not-ready" };
+    if (log.settingsLsn > log.committedLsn) return { accepted: false, why: "settings-busy" };
+    return { accepted: true, entry: this.#append("settings", encodeSettings(settings)) };
   }
 
   /** Refuses proposals from now on, brings the target up to date, and then orders it to stand. */

@@ -21,11 +21,13 @@ import {
   type Lsn,
   lsn,
   type Membership,
+  type Settings,
   type SnapshotId,
   type Term,
 } from "../vocabulary.ts";
 import { decodeMembership } from "./membership.ts";
 import type { RaftConfig } from "./ready.ts";
+import { decodeSettings } from "./rule/settings.ts";
 import { TermRuns } from "./term-runs.ts";
 
 /** Sizes of this many latest entries are remembered; also the most entries that may be uncommitted. */
@@ -41,6 +43,8 @@ export class LogView {
   #lastChain: string;
   /** Ascending by lsn; the first is the base's. The last is in force, committed or not [Raft §6]. */
   #memberships: { readonly lsn: Lsn; readonly membership: Membership }[];
+  /** Ascending by lsn; the first is the base's. In force is the latest that is committed. */
+  #settings: { readonly lsn: Lsn; readonly settings: Settings }[];
   #committedLsn: Lsn;
   #durableLsn: Lsn;
   /** Appended since the last `takeUnstable`; consecutive, ending at `last`. */
@@ -57,6 +61,10 @@ export class LogView {
     this.#memberships = [
       { lsn: config.base.lsn, membership: config.base.membership },
       ...config.memberships,
+    ];
+    this.#settings = [
+      { lsn: config.base.lsn, settings: config.base.settings },
+      ...(config.settings ?? []),
     ];
     this.#committedLsn = lsn(Math.max(config.committedLsn, config.base.lsn));
     this.#durableLsn = config.last.lsn;
@@ -94,6 +102,15 @@ export class LogView {
     return this.#memberships.at(-1)!.lsn;
   }
 
+  /** The settings in force. */
+  get settings(): Settings {
+    return this.#settings.findLast((s) => s.lsn <= this.#committedLsn)!.settings;
+  }
+  /** Where the latest settings stand, in force or not. */
+  get settingsLsn(): Lsn {
+    return this.#settings.at(-1)!.lsn;
+  }
+
   /** Undefined below the base and beyond the end. */
   termAt(at: Lsn): Term | undefined {
     if (at === this.#base.lsn) return this.#base.term;
@@ -128,6 +145,8 @@ export class LogView {
     this.#sizes[entry.lsn % entriesSizedMax] = entry.body.byteLength + entryOverheadBytes;
     if (entry.kind === "membership") {
       this.#memberships.push({ lsn: entry.lsn, membership: decodeMembership(entry.body) });
+    } else if (entry.kind === "settings") {
+      this.#settings.push({ lsn: entry.lsn, settings: decodeSettings(entry.body) });
     }
   }
 
@@ -147,6 +166,7 @@ export class LogView {
     this.#durableLsn = lsn(Math.min(this.#durableLsn, before));
     this.#sizedAfter = lsn(Math.min(this.#sizedAfter, before));
     while (this.#memberships.at(-1)!.lsn >= at) this.#memberships.pop();
+    while (this.#settings.at(-1)!.lsn >= at) this.#settings.pop();
     while (this.#unstable.length > 0 && this.#unstable.at(-1)!.lsn >= at) this.#unstable.pop();
     this.append(replacement);
     this.#assertValid();
@@ -194,6 +214,10 @@ export class LogView {
       { lsn: base.lsn, membership: base.membership },
       ...this.#memberships.filter((m) => m.lsn > base.lsn),
     ];
+    this.#settings = [
+      { lsn: base.lsn, settings: base.settings },
+      ...this.#settings.filter((s) => s.lsn > base.lsn),
+    ];
     this.#base = base;
     this.#assertValid();
   }
@@ -206,6 +230,7 @@ export class LogView {
     this.#last = { lsn: base.lsn, term: base.term };
     this.#lastChain = base.chain;
     this.#memberships = [{ lsn: base.lsn, membership: base.membership }];
+    this.#settings = [{ lsn: base.lsn, settings: base.settings }];
     this.#committedLsn = base.lsn;
     this.#durableLsn = base.lsn;
     this.#unstable = [];

@@ -23,7 +23,7 @@
  */
 
 import { assert, unreachable } from "../base/assert.ts";
-import type { Entry, Lsn, NodeId, SnapshotId, Term } from "../vocabulary.ts";
+import type { Entry, Lsn, NodeId, Settings, SnapshotId, Term } from "../vocabulary.ts";
 import { Core } from "./core.ts";
 import { Election } from "./election.ts";
 import { Following } from "./following.ts";
@@ -114,6 +114,12 @@ export class Raft {
   changeMembership(change: MembershipChange, nowMs: number): Proposal {
     this.#core.passTo(nowMs);
     return this.#leading?.changeMembership(change) ?? { accepted: false, why: "not-leader" };
+  }
+
+  /** Changes what the cluster has agreed on. One change at a time; in force once it is committed. */
+  changeSettings(settings: Settings, nowMs: number): Proposal {
+    this.#core.passTo(nowMs);
+    return this.#leading?.changeSettings(settings) ?? { accepted: false, why: "not-leader" };
   }
 
   /** Hands leadership to another voter. Proposals are refused until it leads, or for an election timeout. */
@@ -226,6 +232,8 @@ export class Raft {
       last: log.last,
       durableLsn: log.durableLsn,
       membership: log.membership,
+      settings: log.settings,
+      settingsLsn: log.settingsLsn,
       transferringTo: this.#leading?.transferringTo,
       progress: this.#progress(),
     };

@@ -18,6 +18,7 @@ import type {
   Membership,
   NodeId,
   Role,
+  Settings,
   SnapshotId,
   Term,
 } from "../vocabulary.ts";
@@ -59,6 +60,8 @@ export type RaftConfig = {
   readonly lastChain: string;
   /** Membership entries after the base, ascending. */
   readonly memberships: readonly { readonly lsn: Lsn; readonly membership: Membership }[];
+  /** Settings entries after the base, ascending. None when absent. */
+  readonly settings?: readonly { readonly lsn: Lsn; readonly settings: Settings }[] | undefined;
   /** At least what was applied. */
   readonly committedLsn: Lsn;
 };
@@ -92,6 +95,7 @@ export type Ready = {
  *   transferring        leadership is being handed over
  *   transfer-refused    the target is no other voter
  *   membership-busy     the last change is not yet committed
+ *   settings-busy       the last change is not yet committed
  *   membership-refused  the change makes no sense: unknown node, known node, last voter
  */
 export type Refusal =
@@ -102,6 +106,7 @@ export type Refusal =
   | "transferring"
   | "transfer-refused"
   | "membership-busy"
+  | "settings-busy"
   | "membership-refused";
 
 export type Proposal =
@@ -121,6 +126,10 @@ export type RaftStatus = {
   readonly last: EntryId;
   readonly durableLsn: Lsn;
   readonly membership: Membership;
+  /** Agreed on: those of the latest settings entry that is committed. */
+  readonly settings: Settings;
+  /** Where the latest settings stand, agreed on or not; the base's LSN while no entry has any. */
+  readonly settingsLsn: Lsn;
   /** Whom leadership is being handed to. */
   readonly transferringTo: NodeId | undefined;
   /** On a leader: one for every other member. Otherwise empty. */

@@ -12,7 +12,7 @@ import { Neighbours } from "../node/route/neighbours.ts";
 import { imageChecksum } from "../payload/genesis.ts";
 import { decodeMembership } from "../raft/membership.ts";
 import { Raft } from "../raft/raft.ts";
-import { type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
+import { defaultSettings, type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
 import { SimDisk } from "./disk.ts";
 import { birth } from "./model/lists.ts";
 import { checksumOf } from "./model/pages.ts";
@@ -27,7 +27,7 @@ function raftOf(membership: Membership): Raft {
     prng: new Prng(1),
     nowMs: 0,
     hardState: { term: term(0), vote: undefined, born: false },
-    base: { ...origin, membership },
+    base: { ...origin, membership, settings: defaultSettings },
     termRuns: [],
     last: origin,
     lastChain: zeroChain,

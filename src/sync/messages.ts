@@ -7,19 +7,22 @@
  *   3 hashes   receiver   hashes of all pages it has in the next of these groups, in the answer's order
  *   4 round    sender     number u32, pages to come in this round u32
  *   5 pages    sender     page count u32, page numbers, hashes, pages
- *   6 final    sender     identity of the image; it is complete
+ *   6 final    sender     crc32 and identity of the image; it is complete
  *   7 done     receiver   it has taken effect
  *   8 failed   either     why; the last message
  *
  * A list is its length as u32 and its items. `decode` checks what can be checked without knowing the conversation;
  * the rest is checked by sender.ts and receiver.ts. Both throw ProtocolError.
  *
- * History of the version: 1, the first.
+ * History of the version: 1, the first; 2, an image names the settings of the cluster and has a checksum of its own.
  */
 
+import { crc32 } from "node:zlib";
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { settingsFrom } from "../raft/rule/settings.ts";
 import {
+  defaultSettings,
   lsn,
   type Member,
   type MemberKind,
@@ -30,7 +33,7 @@ import {
 } from "../vocabulary.ts";
 import type { ImageId } from "./ports.ts";
 
-export const syncVersion = 1;
+export const syncVersion = 2;
 
 export type SyncMessage =
   | {
@@ -173,40 +176,54 @@ function readPages(reader: ByteReader): SyncMessage {
   return { type: "pages", pageCount, pgnos, hashes, pages: reader.bytes(reader.left) };
 }
 
-function writeImage(writer: ByteWriter, image: ImageId): void {
+/** With a checksum of its own: no hash of a page tells when the number of pages is wrong. */
+function writeImage(message: ByteWriter, image: ImageId): void {
   const { checksum, position, snapshot } = image;
+  const writer = new ByteWriter();
   writer.u32(image.pageCount).u32(checksum.high).u32(checksum.low);
   writer.u64(position.lsn).u64(position.term).u64(snapshot.lsn).u64(snapshot.term);
   writer.text(snapshot.chain).text(JSON.stringify(snapshot.membership));
+  writer.text(JSON.stringify(snapshot.settings));
+  const fields = writer.finish();
+  message.u32(crc32(fields)).bytes(fields);
 }
 
-function readImage(reader: ByteReader): ImageId {
+function readImage(message: ByteReader): ImageId {
+  const crc = message.u32();
+  const fields = message.bytes(message.left);
+  if (crc32(fields) !== crc) throw new ProtocolError("the identity of the image is garbled");
+  const reader = new ByteReader(fields);
   const pageCount = reader.u32();
   const checksum = { high: reader.u32(), low: reader.u32() };
   const position = { lsn: lsn(reader.u64()), term: term(reader.u64()) };
   const id = { lsn: lsn(reader.u64()), term: term(reader.u64()) };
   const chain = reader.text();
   const membership = membershipFrom(reader.text());
+  const settings = settingsFrom(jsonFrom(reader.text(), "settings"), defaultSettings);
+  if (reader.left !== 0) throw new ProtocolError("the identity of the image has trailing bytes");
   if (!/^[0-9a-f]{16}$/.test(chain)) throw new ProtocolError("chain is not 16 hex digits");
   if (position.lsn > id.lsn || position.term > id.term || pageCount === 0) {
     throw new ProtocolError(`image of ${pageCount} pages at ${position.lsn}, log from ${id.lsn}`);
   }
-  return { pageCount, checksum, position, snapshot: { ...id, chain, membership } };
+  return { pageCount, checksum, position, snapshot: { ...id, chain, membership, settings } };
 }
 
 function membershipFrom(text: string): Membership {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new ProtocolError("membership is not JSON", { cause });
-  }
+  const value = jsonFrom(text, "membership");
   if (!Array.isArray(value)) throw new ProtocolError("membership is not a list");
   const members = value.map(memberFrom);
   if (members.some((member, at) => at > 0 && members[at - 1]!.id >= member.id)) {
     throw new ProtocolError("membership is not sorted");
   }
   return members;
+}
+
+function jsonFrom(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ProtocolError(`${what} is not JSON`, { cause });
+  }
 }
 
 function memberFrom(value: unknown): Member {

@@ -5,7 +5,7 @@
 import { ProtocolError } from "../base/errors.ts";
 import { type Hash64, pageHash, xorHash, zeroHash } from "../base/hash.ts";
 import type { Prng } from "../base/prng.ts";
-import { lsn, nodeId, pgno, term } from "../vocabulary.ts";
+import { defaultSettings, lsn, nodeId, pgno, term } from "../vocabulary.ts";
 import type { Channel, Cut, ImageId, PageBatch, PageSink, PageSource } from "./ports.ts";
 
 export const testPageSize = 512;
@@ -103,7 +103,12 @@ export class MemorySource implements PageSource {
     this.cutPages = [...this.image.pages];
     const position = { lsn: lsn(this.#lsn), term: term(3) };
     const membership = [{ id: nodeId("a"), kind: "voter" as const, address: "h:1" }];
-    const snapshot = { ...position, chain: "0123456789abcdef", membership };
+    const snapshot = {
+      ...position,
+      chain: "0123456789abcdef",
+      membership,
+      settings: defaultSettings,
+    };
     const pageCount = this.image.pages.length;
     return { pages, image: { pageCount, checksum: this.image.checksum(), position, snapshot } };
   }

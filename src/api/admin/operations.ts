@@ -1,5 +1,6 @@
 /**
- * What an operator does with a cluster: verify, switch over, add and remove members. Any node takes them.
+ * What an operator does with a cluster: verify, switch over, add and remove members, change
+ * settings. Any node takes them.
  *
  * A web page that the operator happens to look at must not be able to do these things: browsers send an Origin, and
  * one that is not this server's own is refused [hostile-cases 25].
@@ -48,6 +49,10 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     await backend.removeMember(id);
     return sendJson(reply, 200, withNulls({ id, removed: true }));
   });
+
+  app.post("/admin/settings", ours, async (request, reply) =>
+    sendJson(reply, 200, withNulls(await backend.configure(parseJsonObject(request.body)))),
+  );
 }
 
 async function refuseForeignPages(request: FastifyRequest): Promise<void> {

@@ -5,7 +5,7 @@
 import { CorruptionError } from "../../base/errors.ts";
 import type { LogStore } from "../../log/log-store.ts";
 import type { Cut, PageBatch, PageSource } from "../../sync/ports.ts";
-import type { Lsn, Membership, Pgno, SnapshotId } from "../../vocabulary.ts";
+import type { Lsn, Membership, Pgno, Settings, SnapshotId } from "../../vocabulary.ts";
 import type { Applying } from "../applying.ts";
 import type { ServedDatabase } from "../driver.ts";
 
@@ -68,11 +68,22 @@ export class ServedPages implements PageSource {
     const { lsn, term } = this.#applying.applied;
     const chain = await this.#log.chainAt(lsn);
     if (chain === undefined) throw new CorruptionError(`the log has no entry ${lsn} to go on from`);
-    return { lsn, term, chain, membership: this.#membershipAt(lsn) };
+    return {
+      lsn,
+      term,
+      chain,
+      membership: this.#membershipAt(lsn),
+      settings: this.#settingsAt(lsn),
+    };
   }
 
   #membershipAt(lsn: Lsn): Membership {
     const at = this.#log.memberships().findLast((m) => m.lsn <= lsn);
     return at?.membership ?? this.#log.base.membership;
+  }
+
+  #settingsAt(lsn: Lsn): Settings {
+    const at = this.#log.settings().findLast((s) => s.lsn <= lsn);
+    return at?.settings ?? this.#log.base.settings;
   }
 }

@@ -5,7 +5,7 @@
  * Not here: where the numbers come from.
  */
 
-import type { Lsn, MemberKind, NodeId, Pgno, Role, Term } from "../../vocabulary.ts";
+import type { Lsn, MemberKind, NodeId, Pgno, Role, Settings, Term } from "../../vocabulary.ts";
 
 /** One node. Undefined is written as JSON null: not known, or the node did not answer. */
 export type NodeStatus = {
@@ -35,6 +35,8 @@ export type ClusterStatus = {
   readonly term: Term;
   readonly leader: NodeId | undefined;
   readonly commitRule: string;
+  /** What the cluster has agreed on, the commit rule included. */
+  readonly settings: Settings;
   readonly nodes: readonly NodeStatus[];
 };
 

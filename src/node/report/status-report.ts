@@ -115,7 +115,8 @@ export class StatusReport {
       clusterId: identity.clusterId,
       term: raft.term,
       leader: raft.leader,
-      commitRule: "quorum",
+      commitRule: raft.settings.commitRule,
+      settings: raft.settings,
       nodes,
     };
   }

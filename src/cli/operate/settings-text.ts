@@ -1,0 +1,41 @@
+/**
+ * Settings as people type and read them: `commitRule=leader`, `record.changes=true`.
+ */
+
+import { messageOf } from "../../base/errors.ts";
+import { mergedSettings } from "../../node/rule/settings-change.ts";
+import { defaultSettings, type Settings } from "../../vocabulary.ts";
+import { misuse } from "../terminal.ts";
+
+/** One `key=value` per setting, in a fixed order. */
+export function settingLines(settings: Settings | undefined): string[] {
+  const { record, ...plain } = settings ?? defaultSettings;
+  const lines = Object.entries(plain).map(([key, value]) => `${key}=${value}`);
+  return [...lines, ...Object.entries(record).map(([key, value]) => `record.${key}=${value}`)];
+}
+
+/** What `POST /admin/settings` wants. Values are checked by the node. */
+export function parseSettings(pairs: readonly string[]): Record<string, unknown> {
+  const wanted: Record<string, unknown> = {};
+  for (const pair of pairs) {
+    const match = /^([A-Za-z.]+)=(.+)$/.exec(pair);
+    if (match === null) throw misuse(`"${pair}" is not KEY=VALUE`, "For example commitRule=all");
+    const [, path = "", text = ""] = match;
+    const value = /^\d+$/.test(text) ? Number(text) : (flags[text] ?? text);
+    const [group, key] = path.split(".", 2);
+    if (key === undefined) wanted[path] = value;
+    else wanted[group!] = { ...(wanted[group!] as object | undefined), [key]: value };
+  }
+  return wanted;
+}
+
+/** The default settings with what `wanted` says instead. */
+export function completeSettings(wanted: Record<string, unknown>): Settings {
+  try {
+    return mergedSettings(wanted, defaultSettings);
+  } catch (error) {
+    throw misuse(messageOf(error), "paceline configure --help lists the settings");
+  }
+}
+
+const flags: Readonly<Record<string, boolean>> = { true: true, false: false };

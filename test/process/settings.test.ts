@@ -1,0 +1,55 @@
+/**
+ * What a cluster has agreed on: given at its birth, changed while it runs through any node, known after a restart and
+ * on a node that starts from copied pages.
+ */
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { defaultSettings, type Settings } from "../../src/vocabulary.ts";
+import { TestCluster } from "./cluster.ts";
+
+const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+
+function configure(url: string, ...pairs: string[]): { status: number | null; text: string } {
+  const args = [main, "configure", "--url", url, "--json", ...pairs];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  return { status, text: stdout + stderr };
+}
+
+async function settingsOf(cluster: TestCluster, id: string): Promise<Settings | undefined> {
+  return (await cluster.statusOf(id))?.settings;
+}
+
+test("settings of a cluster", async () => {
+  const cluster = await TestCluster.start({ args: ["--settings", "copiesTimeoutMs=300"] });
+  try {
+    const leader = await cluster.leader();
+    const follower = cluster.nodes.find((node) => node.id !== leader)!.id;
+    const born = { ...defaultSettings, copiesTimeoutMs: 300 };
+    assert.deepEqual(await settingsOf(cluster, leader), born);
+
+    const changed = configure(cluster.url(follower), "whenCopiesMissing=fail");
+    assert.equal(changed.status, 0, changed.text);
+    const wanted = { ...born, whenCopiesMissing: "fail" };
+    assert.deepEqual(JSON.parse(changed.text), wanted);
+    assert.deepEqual(await settingsOf(cluster, leader), wanted);
+
+    for (const [pair, code] of [
+      ["commitRule=most", "BAD_REQUEST"],
+      ["colour=red", "BAD_REQUEST"],
+      ["whenCopiesMissing=degrade", "SETTINGS_REFUSED"],
+    ]) {
+      const refused = configure(cluster.url(leader), pair!);
+      assert.equal(refused.status, 1, refused.text);
+      assert.match(refused.text, new RegExp(code!));
+    }
+
+    for (const { id } of cluster.nodes) await cluster.kill(id);
+    for (const { id } of cluster.nodes) cluster.restart(id);
+    assert.deepEqual(await settingsOf(cluster, await cluster.leader()), wanted);
+    await cluster.settled();
+  } finally {
+    await cluster.stop();
+  }
+});
