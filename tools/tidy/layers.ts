@@ -11,7 +11,7 @@ import { type Finding, imports, isTest, matches, type SourceFile, type Tree } fr
 /** The rooms of `src/`, by layer. Rooms of one layer are siblings and do not know each other. */
 const layers: readonly (readonly string[])[] = [
   ["base"],
-  ["raft", "wal"],
+  ["raft", "wal", "changes"],
   ["host"],
   ["log", "db", "payload", "sync", "peer", "coordinator"],
   ["node"],
@@ -33,7 +33,7 @@ const clockAndChance =
 /** Rooms that may touch the clock, chance, timers and the process themselves. */
 const touchesMachine = /^src\/(?:host|cli|db\/process|api)\//;
 /** Rooms that may not open files, sockets or processes: they are given ports. */
-const noMachine = /^src\/(?:raft|wal|log|payload|sync)\//;
+const noMachine = /^src\/(?:raft|wal|changes|log|payload|sync)\//;
 const machineModules =
   /^node:(?:fs|net|tls|http|https|dgram|child_process|worker_threads|os|timers)/;
 
