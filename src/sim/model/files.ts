@@ -7,9 +7,6 @@ import type { Prng } from "../../base/prng.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import type { Image } from "./pages.ts";
 
-/** What may happen when something is about to change on disk; throws StorageError when the machine refuses. */
-export type OnEffect = (what: "write" | "sync" | "rename") => void;
-
 export class ModelFiles {
   /** Undefined: there is no database. */
   file: Image | undefined;

@@ -8,16 +8,12 @@ import type { PageBatch } from "../../sync/ports.ts";
 import type { EntryId, Pgno } from "../../vocabulary.ts";
 import { zeroEntryId } from "../../vocabulary.ts";
 import type { PageSet } from "../../wal/page-set.ts";
-import type { ModelFiles, OnEffect } from "./files.ts";
+import type { StoreWorld } from "../store.ts";
+import type { ModelFiles } from "./files.ts";
 import { positionOf } from "./lists.ts";
 import { changed, hashOf, type Image, setOf } from "./pages.ts";
 
-export type ModelWorld = {
-  readonly files: ModelFiles;
-  readonly onEffect: OnEffect;
-  /** How long a piece of work takes, in virtual time. */
-  pace(what: "apply" | "sync" | "read" | "write" | "spawn"): Promise<void>;
-};
+export type ModelWorld = StoreWorld & { readonly files: ModelFiles };
 
 export class ModelServed implements ServedDatabase {
   readonly pageSize: number = limits.pageSize;

@@ -4,10 +4,8 @@
  * Everything else may happen to anyone at any time, because it ends by itself.
  */
 
-import { CorruptionError } from "../../base/errors.ts";
 import type { Prng } from "../../base/prng.ts";
 import type { Membership } from "../../vocabulary.ts";
-import { listCount } from "../model/lists.ts";
 import type { FaultName } from "./fault-names.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
@@ -282,22 +280,19 @@ const plays: Record<FaultName, Play> = {
     return `${node.id} for ${ms} ms`;
   },
   "rot-at-rest": (play, node, prng) => {
-    if (node.files.image === undefined || !play.mayHarm(node)) return undefined;
+    if (node.store.content() === undefined || !play.mayHarm(node)) return undefined;
     node.die("kill");
-    const pgno = rot(node, prng, 1);
+    const pgno = node.store.rot(prng, "anywhere");
+    if (pgno === undefined) return undefined;
     node.impaired = true;
     return `page ${pgno} of ${node.id}`;
   },
   "rot-alive": (play, node, prng) => {
-    const { image } = node.files;
     const served = node.running?.parts.database.whole;
-    if (image === undefined || served === undefined || !node.isUp || !play.mayHarm(node)) {
-      return undefined;
-    }
+    if (served === undefined || !node.isUp || !play.mayHarm(node)) return undefined;
     // Not a page that readers are shown before the scrub has found it.
-    const first = 1 + listCount(image);
-    if (image.length <= first) return undefined;
-    const pgno = rot(node, prng, first);
+    const pgno = node.store.rot(prng, "unread");
+    if (pgno === undefined) return undefined;
     node.impaired = true;
     node.running!.parts.report.verifyHere().catch(() => {});
     return `page ${pgno} of ${node.id}, then looked for`;
@@ -364,18 +359,4 @@ function both(a: SimNode, b: SimNode): readonly (readonly [SimNode, SimNode])[] 
 
 function stayDown(node: SimNode, prng: Prng): void {
   if (prng.chance(0.3)) node.stayDown(prng.integer(500, 4_000));
-}
-
-/** One bit of a page from number `first + 1` on, but never of the position, which has no second copy. */
-function rot(node: SimNode, prng: Prng, first: number): number {
-  const { image } = node.files;
-  if (image === undefined) throw new CorruptionError("nothing can rot");
-  const index = prng.integer(Math.min(first, image.length - 1), image.length);
-  const bit = prng.integer(0, image[index]!.byteLength * 8);
-  node.files.replace((pages) => {
-    const page = pages[index]!.slice();
-    page[bit >>> 3]! ^= 1 << (bit & 7);
-    return pages.with(index, page);
-  });
-  return index + 1;
 }

@@ -5,8 +5,7 @@
 
 import type { EntryId, Lsn } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
-import { listCount, listOf } from "../model/lists.ts";
-import type { Image } from "../model/pages.ts";
+import type { Content } from "../store.ts";
 import type { World } from "./world.ts";
 
 /** One number appended to some lists, in one transaction. */
@@ -54,15 +53,15 @@ export class History {
 export function checkHistory(
   world: World,
   history: History,
-  final: Image,
-  imageByLsn: ReadonlyMap<Lsn, Image>,
+  final: Content,
+  contentByLsn: ReadonlyMap<Lsn, Content>,
 ): Findings {
   const places = placesIn(final, world);
   const lost = checkAcked(world, history, places);
   checkRefused(world, history, places);
   checkReadsWhole(world, history, final);
   checkNothingUncommitted(world, history);
-  checkOracle(world, history, imageByLsn);
+  checkOracle(world, history, contentByLsn);
   const stale = checkLinearizable(world, history, places) + checkSessions(world, history, places);
   return { lost, stale };
 }
@@ -71,10 +70,10 @@ export function checkHistory(
 type Places = readonly ReadonlyMap<number, number>[];
 
 /** I7, in part: nothing happens twice. */
-function placesIn(final: Image, world: World): Places {
-  return Array.from({ length: listCount(final) }, (_, list) => {
+function placesIn(final: Content, world: World): Places {
+  return final.lists.map((values, list) => {
     const place = new Map<number, number>();
-    for (const [i, value] of listOf(final, list).entries()) {
+    for (const [i, value] of values.entries()) {
       if (place.has(value)) world.violated("I7", `${value} is twice in list ${list}`);
       place.set(value, i);
     }
@@ -110,8 +109,8 @@ function checkRefused(world: World, { appends }: History, places: Places): void 
 }
 
 /** I11 and I18: every list that was shown is a beginning of the final one, and all of an answer are of one moment. */
-function checkReadsWhole(world: World, { reads, appends }: History, final: Image): void {
-  const lists = Array.from({ length: listCount(final) }, (_, list) => listOf(final, list));
+function checkReadsWhole(world: World, { reads, appends }: History, final: Content): void {
+  const { lists } = final;
   const appendByValue = new Map(appends.map((append) => [append.value, append]));
   for (const read of reads) {
     for (const { list, values } of read.lists) {
@@ -144,12 +143,16 @@ function checkNothingUncommitted(world: World, { reads }: History): void {
 }
 
 /** I5 as clients see it: an answer at a position shows what the database was at that position. */
-function checkOracle(world: World, { reads }: History, imageByLsn: ReadonlyMap<Lsn, Image>): void {
+function checkOracle(
+  world: World,
+  { reads }: History,
+  contentByLsn: ReadonlyMap<Lsn, Content>,
+): void {
   for (const { node, position, exact, lists } of reads) {
-    const image = imageByLsn.get(position.lsn);
-    if (image === undefined || !exact) continue;
+    const content = contentByLsn.get(position.lsn);
+    if (content === undefined || !exact) continue;
     for (const { list, values } of lists) {
-      if (values.length !== listOf(image, list).length) {
+      if (values.length !== content.lists[list]!.length) {
         const at = formatPosition(position);
         world.violated("I5", `${node} showed ${values.length} values of list ${list} at ${at}`);
       }

@@ -12,12 +12,12 @@ import type { HardState } from "../../raft/ready.ts";
 import type { EntryId, Membership, NodeId } from "../../vocabulary.ts";
 import { type ClockTraits, SimClock } from "../clock.ts";
 import { type Effect, type Fault, SimDisk } from "../disk.ts";
-import { simDriver } from "../driver.ts";
 import { SimForwarder } from "../forwarder.ts";
 import { SimLinks } from "../links.ts";
-import { ModelFiles } from "../model/files.ts";
+import { ModelStore } from "../model/store.ts";
 import { Life } from "../scheduler.ts";
 import { SlowDisk } from "../slow-disk.ts";
+import type { NodeStore } from "../store.ts";
 import type { World } from "./world.ts";
 
 /** What was on the disk of a node when its last run ended, as far as it had said so itself. */
@@ -30,7 +30,7 @@ export type Held = {
 export class SimNode {
   readonly id: NodeId;
   readonly address: string;
-  readonly files = new ModelFiles();
+  readonly store: NodeStore = new ModelStore();
   disk = new SimDisk();
   /** The running process, from the moment it was started. */
   life: Life | undefined;
@@ -118,10 +118,8 @@ export class SimNode {
     if (this.links !== undefined) this.#world.network.dead(this.links, silently);
     this.links = undefined;
     if (how === "kill") this.disk.kill();
-    else {
-      this.disk.crash(this.#diskPrng);
-      this.files.crash(this.#diskPrng);
-    }
+    else this.disk.crash(this.#diskPrng);
+    this.store.end(how, this.#diskPrng);
     for (const told of [...this.onDeath]) told();
     this.onDeath.clear();
     const { scheduler } = this.#world;
@@ -133,7 +131,7 @@ export class SimNode {
   /** Everything on its disk is gone. */
   loseDisk(contacts: Membership): void {
     this.disk = new SimDisk();
-    this.files.wipe();
+    this.store.wipe();
     this.held = undefined;
     this.armed = undefined;
     this.initial = [];
@@ -167,10 +165,9 @@ export class SimNode {
       dir: "/node",
       clock,
       disk: new SlowDisk(this.disk, (what) => this.#pace(life, pacePrng, what)),
-      driver: simDriver({
-        files: this.files,
+      driver: this.store.driver({
         lists: parameters.lists,
-        onEffect: (what) => this.#modelEffect(life, what),
+        onEffect: (what) => this.#storeEffect(life, what),
         pace: async (what) => this.#pace(life, pacePrng, what),
         writerDies: () => {
           const dies = this.writerDies;
@@ -260,7 +257,7 @@ export class SimNode {
     return armed.fault;
   }
 
-  #modelEffect(life: Life, what: "write" | "sync" | "rename"): void {
+  #storeEffect(life: Life, what: "write" | "sync" | "rename"): void {
     if (!life.alive) throw new StorageError("power is off");
     if (what === "rename" && this.isFragile && this.#prng.chance(0.1)) {
       this.armed ??= { effects: this.#prng.integer(0, 8), fault: "power" };

@@ -75,10 +75,12 @@ export async function runSeed(seed: number): Promise<SeedReport> {
   }
   let findings = { lost: 0, stale: 0 };
   const well = world.nodes.find((node) => isCaughtUp(world, node));
-  if (well?.files.image !== undefined) {
-    findings = checkHistory(world, history, well.files.image, watch.imageByLsn);
+  const final = well?.store.content();
+  if (final !== undefined) {
+    findings = checkHistory(world, history, final, watch.contentByLsn);
     if (wellAtMs !== undefined) {
-      watch.checkEqual(memberNodes(world));
+      await watch.checkEqual(memberNodes(world));
+      await watch.checkSound(memberNodes(world));
       watch.checkSpace(memberNodes(world));
     }
   }

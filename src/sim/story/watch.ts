@@ -10,8 +10,7 @@ import type { Envelope } from "../../raft/messages.ts";
 import type { RaftStatus } from "../../raft/ready.ts";
 import type { Lsn, NodeId, Term } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
-import { positionOf } from "../model/lists.ts";
-import { checksumOf, type Image } from "../model/pages.ts";
+import type { Content } from "../store.ts";
 import type { Held, SimNode } from "./node.ts";
 import type { Observer, World } from "./world.ts";
 
@@ -37,7 +36,7 @@ export class Watch implements Observer {
   readonly #checksumByLsn = new Map<Lsn, string>();
   readonly #seenByNode = new Map<SimNode, Seen>();
   /** The database as it was after each change. */
-  readonly imageByLsn = new Map<Lsn, Image>();
+  readonly contentByLsn = new Map<Lsn, Content>();
   /** Terms that had a leader. */
   get terms(): number {
     return this.#leaderByTerm.size;
@@ -204,8 +203,8 @@ export class Watch implements Observer {
     const known = this.#checksumByLsn.get(applied.lsn);
     if (known === undefined) {
       this.#checksumByLsn.set(applied.lsn, checksum);
-      const image = node.files.image!;
-      this.imageByLsn.set(positionOf(image).lsn, image);
+      const content = node.store.content()!;
+      this.contentByLsn.set(content.lsn, content);
     } else if (known !== checksum) {
       this.#violated("I5", `${node.id} has ${checksum} at ${applied.lsn}, another had ${known}`);
     }
@@ -257,7 +256,7 @@ export class Watch implements Observer {
     if (whole === undefined) return;
     const { lsn } = whole.position();
     const to = parts.applying.applied.lsn;
-    for (const change of this.imageByLsn.keys()) {
+    for (const change of this.contentByLsn.keys()) {
       if (change > lsn && change <= to) {
         this.#violated("I15", `${node.id} goes on from ${to}, its database lacks ${change}`);
       }
@@ -278,19 +277,30 @@ export class Watch implements Observer {
   }
 
   /** I5 at rest: the pages themselves, not what memory says of them. */
-  checkEqual(nodes: readonly SimNode[]): void {
+  async checkEqual(nodes: readonly SimNode[]): Promise<void> {
     const [first, ...others] = nodes;
-    if (first?.files.image === undefined) return;
-    const wanted = formatHash(checksumOf(first.files.image));
+    const wanted = first && (await pagesOf(first));
+    if (wanted === undefined) return;
     for (const other of others) {
-      const found = other.files.image && formatHash(checksumOf(other.files.image));
-      if (found !== wanted) {
-        this.#violated("I5", `in the end ${other.id} has ${found}, ${first.id} has ${wanted}`);
-      }
+      const found = await pagesOf(other);
+      if (found === wanted) continue;
+      this.#violated("I5", `in the end ${other.id} has ${found}, ${first!.id} has ${wanted}`);
+    }
+  }
+
+  /** I20: what stock SQLite says of every copy. */
+  async checkSound(nodes: readonly SimNode[]): Promise<void> {
+    for (const { id, store } of nodes) {
+      for (const problem of await store.problems()) this.#violated("I20", `${id}: ${problem}`);
     }
   }
 
   #violated(invariant: string, text: string): void {
     this.#world.violated(invariant, text);
   }
+}
+
+async function pagesOf({ store }: SimNode): Promise<string | undefined> {
+  const checksum = await store.checksum();
+  return checksum && formatHash(checksum);
 }

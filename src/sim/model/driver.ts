@@ -1,24 +1,17 @@
 /**
- * The simulated twin of node/real-driver.ts: files and processes of one node, on the model database (model/).
+ * The simulated twin of node/real-driver.ts: files and processes of one node, on the model database.
  */
 
-import { CorruptionError } from "../base/errors.ts";
-import { limits } from "../limits.ts";
-import type { DatabaseDriver } from "../node/driver.ts";
-import { birth } from "./model/lists.ts";
-import type { Image } from "./model/pages.ts";
-import { ModelReaders, ModelWriter } from "./model/processes.ts";
-import { ModelServed, type ModelWorld } from "./model/served.ts";
-import { ModelStagedImage, ModelStagedPatch } from "./model/staged.ts";
+import { CorruptionError } from "../../base/errors.ts";
+import { limits } from "../../limits.ts";
+import type { DatabaseDriver } from "../../node/driver.ts";
+import { birth } from "./lists.ts";
+import type { Image } from "./pages.ts";
+import { ModelReaders, ModelWriter } from "./processes.ts";
+import { ModelServed, type ModelWorld } from "./served.ts";
+import { ModelStagedImage, ModelStagedPatch } from "./staged.ts";
 
-export type DriverWorld = ModelWorld & {
-  /** Lists of a new database. */
-  readonly lists: number;
-  /** Whether the writer process dies now, of itself. */
-  writerDies(): boolean;
-};
-
-export function simDriver(world: DriverWorld): DatabaseDriver {
+export function modelDriver(world: ModelWorld): DatabaseDriver {
   const { files } = world;
   const processes = {
     pace: world.pace,
