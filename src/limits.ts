@@ -81,6 +81,26 @@ export const limits = {
   /** A reader that has been busy with one unit for this long gets no further ones behind it. */
   readerBusyMs: 5,
 
+  // Clients and routers.
+  /** Between two questions to a node about its state, by a client or router. */
+  watchMs: 200,
+  /** The same while nobody is known to lead: a new leader should be found as soon as there is one. */
+  watchHurryMs: 25,
+  /** One such question. A half-open connection is found out by this, and given up. */
+  watchAskMs: 1_000,
+  /** Writes to a node that is silent for so long are given up, as unknown, even if nobody else leads. */
+  writeSilentMs: 10_000,
+  /** A read that waits for a position on a follower goes elsewhere if the follower still lacks it after this. */
+  catchUpMs: 500,
+  /** A follower further behind is not read from while there is another, or the leader. */
+  readLagMs: 1_000,
+  /** Requests that wait for a connection to one node; more are refused. */
+  routedQueueMax: 1_000,
+  /** Requests in a router at one time, those that wait for a leader included. */
+  routedMax: 10_000,
+  /** Client sessions whose position a router remembers; the one unused for longest is forgotten. */
+  routerSessionsMax: 100_000,
+
   // Sizes.
   /** A request body. */
   requestBytesMax: 16 * MiB,

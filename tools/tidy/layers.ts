@@ -14,8 +14,9 @@ const layers: readonly (readonly string[])[] = [
   ["raft", "wal", "changes"],
   ["host"],
   ["log", "db", "payload", "sync", "peer", "coordinator"],
-  ["node"],
-  ["api", "router", "archive", "link", "client", "sim"],
+  ["node", "client"],
+  ["api", "archive", "link", "sim"],
+  ["router"],
   ["cli"],
 ];
 

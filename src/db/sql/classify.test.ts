@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accessOf } from "./classify.ts";
+import { accessOf, mayCommit, touchesTransaction } from "./classify.ts";
 import type { SqlRequest } from "./request.ts";
 import { execute, transaction, unit } from "./test-database.ts";
 
@@ -74,4 +74,32 @@ test("scripts, descriptions and questions", () => {
   check("write", { type: "sequence", sql: "select 1; insert into t values(1)" });
   check("read", { type: "describe", sql: "insert into t values(1)" });
   check("read", { type: "get_autocommit" });
+});
+
+test("what may have been committed when no answer came", () => {
+  const yes = (inside: boolean, ...sql: string[]) =>
+    assert.equal(mayCommit(unit(...sql), inside), true, sql.join("; "));
+  const no = (inside: boolean, ...sql: string[]) =>
+    assert.equal(mayCommit(unit(...sql), inside), false, sql.join("; "));
+  yes(false, "insert into t values(1)");
+  yes(false, "begin", "insert into t values(1)", "commit");
+  yes(false, "begin", "insert into t values(1)", "rollback", "insert into t values(2)");
+  no(false, "select 1");
+  no(false, "begin immediate");
+  no(false, "begin", "insert into t values(1)");
+  no(false, "begin", "insert into t values(1)", "rollback");
+  no(true, "insert into t values(1)");
+  no(true, "insert into t values(1)", "select 1");
+  no(true, "rollback");
+  yes(true, "commit");
+  yes(true, "release a");
+  // The first may roll the transaction back by itself; the second is then on its own.
+  yes(false, "begin", "insert or rollback into t values(1)", "insert into t values(2)");
+  yes(true, "insert or rollback into t values(1)", "insert into t values(2)");
+});
+
+test("what may leave a transaction open", () => {
+  assert.equal(touchesTransaction(unit("begin", "commit")), true);
+  assert.equal(touchesTransaction(unit("savepoint a")), true);
+  assert.equal(touchesTransaction(unit("insert into t values(1)", "commit")), false);
 });

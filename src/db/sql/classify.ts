@@ -132,6 +132,32 @@ export function accessOf(unit: Unit): "read" | "write" | "read-transaction" {
   return open === "readonly" ? "read-transaction" : "write";
 }
 
+/**
+ * Whether something of the unit may have been committed although its answer never came. False: whatever it did was
+ * inside a transaction that nobody can finish any more, so it is as if it had never been sent.
+ *
+ * A statement may roll the transaction back by itself (OR ROLLBACK, RAISE), and what comes after it then commits alone;
+ * so only the first statement in a transaction is surely inside.
+ */
+export function mayCommit(unit: Unit, inTransaction: boolean): boolean {
+  let open = inTransaction;
+  let inside = 0;
+  for (const shape of unit.requests.flatMap(shapesOf)) {
+    if (shape.kind === "begin" || shape.kind === "savepoint") open = true;
+    else if (shape.kind === "commit" || shape.kind === "release") return true;
+    else if (shape.kind === "rollback") open = false;
+    else if (!open && shape.writes) return true;
+    else if (inside++ > 0 && shape.writes) return true;
+  }
+  return false;
+}
+
+/** Whether the unit has a statement that begins or ends a transaction, so that it may leave one open. */
+export function touchesTransaction(unit: Unit): boolean {
+  const kinds = new Set(unit.requests.flatMap(shapesOf).map((shape) => shape.kind));
+  return kinds.has("begin") || kinds.has("savepoint");
+}
+
 /** Whether the unit seems to end inside a transaction. A guess: conditions of a batch are taken as met. */
 export function leavesOpen(shapes: readonly Shape[]): boolean {
   let open: "no" | "readonly" | "yes" = "no";

@@ -20,7 +20,8 @@
 
 import { createHmac, hash, timingSafeEqual } from "node:crypto";
 import { ProtocolError } from "../../base/errors.ts";
-import type { Condition, SqlRequest, Stmt, Unit } from "../../db/sql/request.ts";
+import type { Unit } from "../../db/sql/request.ts";
+import { wireRequest } from "../../db/sql/wire-request.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
 import { formatConsistency, type RunAnswer, type RunOptions } from "./run.ts";
 
@@ -105,27 +106,4 @@ function parse(text: string): Head {
   } catch (cause) {
     throw new ProtocolError("the answer of the other node has no first line", { cause });
   }
-}
-
-function wireRequest(request: SqlRequest): unknown {
-  switch (request.type) {
-    case "execute":
-      return { type: "execute", stmt: wireStmt(request.stmt) };
-    case "batch":
-      return {
-        type: "batch",
-        batch: {
-          steps: request.steps.map(({ stmt, condition }) => ({
-            stmt: wireStmt(stmt),
-            condition: condition satisfies Condition | undefined,
-          })),
-        },
-      };
-    default:
-      return request;
-  }
-}
-
-function wireStmt({ sql, args, namedArgs, wantRows }: Stmt): unknown {
-  return { sql, args, named_args: namedArgs, want_rows: wantRows };
 }

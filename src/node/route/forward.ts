@@ -22,6 +22,7 @@ import {
 } from "../../base/errors.ts";
 import { accessOf } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
+import { isConnectFailure } from "../../host/connect-failure.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
@@ -212,14 +213,4 @@ function unknownOutcome(error: unknown, address: string): ClientError {
       `(${messageOf(error)}); it may have happened, so look before you repeat it`,
     { cause: error },
   );
-}
-
-/** The system call that failed was `connect`, or connecting timed out: not a byte has left. */
-function isConnectFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error instanceof AggregateError && error.errors.length > 0) {
-    return error.errors.every(isConnectFailure);
-  }
-  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-  return code === "UND_ERR_CONNECT_TIMEOUT" || syscall === "connect" || syscall === "getaddrinfo";
 }

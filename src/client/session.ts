@@ -1,0 +1,184 @@
+/**
+ * A session: what a program does for one user of its own. It remembers the position of the newest thing that it has
+ * seen, and no read of the session goes back behind it, on whichever node it is answered.
+ *
+ * The position can be taken out as a token and given to another session, in another process: in a cookie, for example.
+ */
+
+import type { SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
+import { type EntryId, formatPosition, parsePosition, zeroEntryId } from "../vocabulary.ts";
+import type { Courier, Delivered, Parcel } from "./courier.ts";
+import { PacelineError, publicError, statementError } from "./errors.ts";
+import { Transaction } from "./transaction.ts";
+import { type Result, resultOf, type Statement, stmtOf } from "./values.ts";
+import { packUnit, responsesOf } from "./wire.ts";
+
+/** How fresh a read must be. `session`: at or after everything that this session has seen. */
+export type Consistency =
+  | "stale"
+  | "session"
+  | "leader"
+  | "linearizable"
+  | { readonly maxLagMs: number };
+
+/** How many copies a write waits for, beyond what the cluster's own rule asks. */
+export type Ack = "leader" | "one" | "quorum" | "all" | "applied";
+
+export type CallOptions = {
+  /** Of reads. Default: session. */
+  readonly consistency?: Consistency;
+  /** Of writes. Default: what the cluster's rule says. */
+  readonly ack?: Ack;
+  /** Within this time the copies of `ack` must be there. */
+  readonly ackTimeoutMs?: number;
+  /** Gives up waiting. What was sent may happen all the same: a write is then of unknown outcome. */
+  readonly signal?: AbortSignal;
+};
+
+export class Session {
+  readonly #courier: Courier;
+  readonly #defaults: CallOptions;
+  #position: EntryId;
+
+  /** `token` is that of another session. Throws PacelineError BAD_REQUEST when it is none. */
+  constructor(courier: Courier, defaults: CallOptions, token?: string) {
+    this.#courier = courier;
+    this.#defaults = defaults;
+    const position = token === undefined || token === "" ? zeroEntryId : parsePosition(token);
+    if (position === undefined) {
+      throw new PacelineError("BAD_REQUEST", "never", `"${token}" is not the token of a session`);
+    }
+    this.#position = position;
+  }
+
+  /** The position of the newest thing this session has seen, such as `42@3`. */
+  get token(): string {
+    return formatPosition(this.#position);
+  }
+
+  /** One statement. Reads go to a follower, writes to the leader. Throws PacelineError. */
+  async execute(statement: Statement, options: CallOptions = {}): Promise<Result> {
+    const unit = { requests: [{ type: "execute" as const, stmt: stmtOf(statement) }] };
+    const delivered = await this.#run(unit, options);
+    return resultOf(responsesOf(delivered.text)[0]?.result);
+  }
+
+  /** All or nothing, as one transaction. Throws what the first failed statement said. */
+  async batch(
+    statements: readonly Statement[],
+    options: CallOptions = {},
+  ): Promise<readonly Result[]> {
+    const request = atomically(statements.map(stmtOf));
+    const delivered = await this.#run({ requests: [request] }, options);
+    return batchResults(responsesOf(delivered.text)[0]?.result, statements.length);
+  }
+
+  /**
+   * Begins an interactive transaction; it lives on one node, for seconds, and a write transaction keeps all other
+   * writers waiting.
+   */
+  async begin(options: CallOptions & { readonly readonly?: boolean } = {}): Promise<Transaction> {
+    const sql = options.readonly === true ? "BEGIN READONLY" : "BEGIN IMMEDIATE";
+    const request: SqlRequest = { type: "execute", stmt: stmtOf(sql) };
+    const { node, baton, text } = await this.#run({ requests: [request] }, options);
+    responsesOf(text);
+    if (baton === undefined) {
+      throw new PacelineError("INTERNAL", "later", "the node did not keep the transaction open");
+    }
+    return new Transaction({
+      ...{ courier: this.#courier, node, baton },
+      reads: options.readonly === true,
+      headers: ackHeaders({ ...this.#defaults, ...options }),
+      signal: options.signal ?? new AbortController().signal,
+      saw: (position) => this.#saw(position),
+    });
+  }
+
+  /** Runs `work` in a write transaction and commits it; rolls back when it throws. Never runs it twice. */
+  async transaction<T>(
+    work: (transaction: Transaction) => Promise<T>,
+    options: CallOptions = {},
+  ): Promise<T> {
+    const transaction = await this.begin(options);
+    try {
+      const result = await work(transaction);
+      await transaction.commit();
+      return result;
+    } catch (error) {
+      transaction.rollback();
+      throw error;
+    }
+  }
+
+  async #run(unit: Unit, options: CallOptions): Promise<Delivered> {
+    try {
+      const delivered = await this.#courier.deliver(this.#parcel(unit, options));
+      this.#saw(delivered.position);
+      return delivered;
+    } catch (error) {
+      throw publicError(error);
+    }
+  }
+
+  #parcel(unit: Unit, options: CallOptions): Parcel {
+    const asked = { ...this.#defaults, ...options };
+    const { consistency = "session", signal } = asked;
+    const packed = packUnit(unit);
+    const isFromLeader = consistency === "leader" || consistency === "linearizable";
+    const minLsn = consistency === "session" ? this.#position.lsn : 0;
+    const headers: Record<string, string> = { ...packed.headers };
+    if (packed.where === "leader") Object.assign(headers, ackHeaders(asked));
+    else headers["paceline-consistency"] = consistencyHeader(consistency);
+    if (minLsn > 0) headers["paceline-min-position"] = this.token;
+    return {
+      ...packed,
+      ...{ headers, minLsn, signal: signal ?? new AbortController().signal },
+      where: isFromLeader ? "leader" : packed.where,
+      maxLagMs: typeof consistency === "object" ? consistency.maxLagMs : undefined,
+    };
+  }
+
+  #saw(position: EntryId): void {
+    if (position.lsn > this.#position.lsn) this.#position = position;
+  }
+}
+
+/** The node itself must not add what it has acknowledged to others: the position says what this session needs. */
+function consistencyHeader(consistency: Consistency): string {
+  if (consistency === "session") return "stale";
+  if (typeof consistency === "string") return consistency;
+  return `bounded;maxLagMs=${Math.ceil(consistency.maxLagMs)}`;
+}
+
+function ackHeaders({ ack, ackTimeoutMs }: CallOptions): Record<string, string> {
+  if (ack === undefined) return {};
+  const timeout = ackTimeoutMs === undefined ? "" : `;timeoutMs=${ackTimeoutMs}`;
+  return { "paceline-ack": ack + timeout };
+}
+
+/** BEGIN IMMEDIATE, the statements, COMMIT; ROLLBACK when it did not come to that. */
+function atomically(stmts: readonly Stmt[]): SqlRequest {
+  const quiet = (sql: string): Stmt => ({ ...stmtOf(sql), wantRows: false });
+  const ok = (step: number) => ({ type: "ok" as const, step });
+  const commit = stmts.length + 1;
+  return {
+    type: "batch",
+    steps: [
+      { stmt: quiet("BEGIN IMMEDIATE"), condition: undefined },
+      ...stmts.map((stmt, i) => ({ stmt, condition: ok(i) })),
+      { stmt: quiet("COMMIT"), condition: ok(stmts.length) },
+      { stmt: quiet("ROLLBACK"), condition: { type: "not", cond: ok(commit) } },
+    ],
+  };
+}
+
+function batchResults(wire: unknown, count: number): readonly Result[] {
+  const { step_results, step_errors } = wire as {
+    readonly step_results: readonly unknown[];
+    readonly step_errors: readonly (object | null)[];
+  };
+  // The ROLLBACK at the end fails when there is nothing to roll back; that says nothing.
+  const failed = step_errors.slice(0, count + 2).find((error) => error !== null);
+  if (failed !== undefined && failed !== null) throw statementError(failed);
+  return step_results.slice(1, count + 1).map(resultOf);
+}
