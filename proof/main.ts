@@ -2,7 +2,7 @@
  * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
  * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,join,repair,away,backup] [--kills N] [--clients N]
+ *   npm run proof -- [--only leader,follower,all,pause,witness,join,repair,away,backup] [--kills N] [--clients N]
  *                    [--megabytes N] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
@@ -12,14 +12,14 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { backupUnderLoad } from "../test/process/backup-load.ts";
-import { TestCluster } from "../test/process/cluster.ts";
+import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 
 const { values } = parseArgs({
   options: {
-    only: { type: "string", default: "leader,follower,all,pause,join,repair,away,backup" },
+    only: { type: "string", default: "leader,follower,all,pause,witness,join,repair,away,backup" },
     kills: { type: "string", default: "20" },
     clients: { type: "string", default: "32" },
     megabytes: { type: "string", default: "500" },
@@ -37,6 +37,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   follower: () => faultProof("killFollower", Math.ceil(kills / 2)),
   all: () => faultProof("killAll", Math.ceil(kills / 4)),
   pause: () => faultProof("pauseLeader", Math.ceil(kills / 4)),
+  witness: () => faultProof("killLeader", kills, { nodes: 3, witnesses: 1 }),
   join: joinProof,
   repair: repairProof,
   away: awayProof,
@@ -54,8 +55,12 @@ for (const name of values.only.split(",")) {
 if (values.json !== undefined)
   writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
 
-async function faultProof(kind: Parameters<typeof runFaults>[0], times: number): Promise<unknown> {
-  const result: FaultReport = await runFaults(kind, { clients, times, tell });
+async function faultProof(
+  kind: Parameters<typeof runFaults>[0],
+  times: number,
+  cluster: ClusterOptions = {},
+): Promise<unknown> {
+  const result: FaultReport = await runFaults(kind, { clients, times, tell, cluster });
   const sorted = [...result.pausesMs].sort((a, b) => a - b);
   return {
     faults: times,

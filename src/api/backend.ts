@@ -35,8 +35,10 @@ export interface Backend {
   isLeader(): boolean;
   /** Undefined when it cannot be told. */
   lagMs(): number | undefined;
-  /** The node can answer reads. */
+  /** The node can answer reads itself. */
   ready(): boolean;
+  /** It has no database and never will: it passes everything on to the leader. */
+  isWitness(): boolean;
 
   members(): Membership;
   /** Reads the whole database of every node. */

@@ -104,6 +104,10 @@ export class ScriptedBackend implements Backend {
     return this.isUp;
   }
 
+  isWitness(): boolean {
+    return false;
+  }
+
   async verifyHere(): Promise<NodeVerdict> {
     const { id, reachable, checksum } = this.localStatus();
     return { id, reachable, checksum, lsn: lsn(7), pages: 3, damaged: [], problem: undefined };

@@ -16,18 +16,33 @@ import { internalToken } from "../node/route/forward-wire.ts";
 import type { RunningNode } from "../node/running-node.ts";
 import { PeerLinks } from "../peer/links.ts";
 import { version } from "../version.ts";
-import { type Member, type Membership, nodeId, type Settings } from "../vocabulary.ts";
+import {
+  type Member,
+  type MemberKind,
+  type Membership,
+  nodeId,
+  type Settings,
+} from "../vocabulary.ts";
 import { Copies } from "./copies.ts";
 import { joinCluster } from "./join.ts";
 import { NodeBackend } from "./node-backend.ts";
 import { ApiServer } from "./server.ts";
+
+/** A member as an operator lists it. Without a kind it is a voter. */
+export type ListedMember = {
+  readonly id: string;
+  readonly address: string;
+  readonly kind?: MemberKind;
+};
 
 export type NodeOptions = {
   readonly id: string;
   readonly dir: string;
   readonly listen: { readonly host: string; readonly port: number };
   /** Members of a new cluster. A directory that knows its members ignores it. */
-  readonly cluster: readonly { readonly id: string; readonly address: string }[] | undefined;
+  readonly cluster: readonly ListedMember[] | undefined;
+  /** What this node is; undefined: what its directory says, or a voter. */
+  readonly kind?: MemberKind | undefined;
   /** Where members are now: a cluster that has moved. Goes before what the log says. */
   readonly moved?: readonly { readonly id: string; readonly address: string }[] | undefined;
   /** host:port of a member of the cluster that this node joins. */
@@ -77,6 +92,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     forwarder: new Forwarder({ token: internalToken(secret), self }),
     initial: initialMembers(options, address),
     initialSettings: options.settings,
+    witness: options.kind === undefined ? undefined : options.kind === "witness",
     contacts,
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     logRetentionBytes: options.logRetentionBytes,
@@ -156,7 +172,7 @@ async function announce(
       const response = await fetch(`http://${options.join}/admin/members`, {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ id: options.id, address }),
+        body: JSON.stringify({ id: options.id, address, kind: options.kind }),
         signal: AbortSignal.timeout(limits.requestWaitMs),
       });
       if (!response.ok) throw new Error(((await response.json()) as { message: string }).message);
@@ -171,13 +187,19 @@ async function announce(
 
 function initialMembers(options: NodeOptions, address: string): Membership {
   if (options.join !== undefined) return [];
-  const listed = options.cluster ?? [{ id: options.id, address }];
+  const listed = options.cluster ?? [{ id: options.id, address, kind: options.kind ?? "voter" }];
   if (!listed.some((m) => m.id === options.id)) {
     throw new ClientError("BAD_REQUEST", `--cluster does not name this node, "${options.id}"`);
   }
   const members = listed.map(
-    (m): Member => ({ id: nodeId(m.id), kind: "voter", address: m.address }),
+    (m): Member => ({ id: nodeId(m.id), kind: m.kind ?? "voter", address: m.address }),
   );
+  if (!members.some((m) => m.kind === "voter")) {
+    throw new ClientError(
+      "BAD_REQUEST",
+      "a new cluster needs a data node that may lead; witnesses and learners enter one that exists, with --join",
+    );
+  }
   return members.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 

@@ -66,7 +66,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     });
     await log.close();
     const clusterId = randomBytes(12).toString("hex");
-    const identity = await Identity.open(disk, draft, id, randomHex);
+    const identity = await Identity.open(disk, draft, { id, witness: false }, randomHex);
     await identity.adopt(clusterId);
     await rename(draft, dir);
     isInPlace = true;

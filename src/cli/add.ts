@@ -4,6 +4,7 @@
 
 import type { Command } from "commander";
 import { nodeIdPattern } from "../vocabulary.ts";
+import { parseKind } from "./members/spec.ts";
 import { callLeader, defaultUrl, Remote } from "./remote/remote.ts";
 import { misuse, type Terminal } from "./terminal.ts";
 
@@ -18,6 +19,7 @@ export function addAdd(program: Command, terminal: Terminal): void {
     )
     .argument("<id>", "name of the new node: 1 to 32 characters of a-z 0-9 _ -")
     .argument("<address>", "HOST:PORT where the other nodes reach it")
+    .option("--kind <kind>", "voter, learner (no vote) or witness (no database)", "voter")
     .option("--url <url>", "a node of the cluster", defaultUrl())
     .addHelpText(
       "after",
@@ -26,19 +28,23 @@ A new node on 10.0.0.4 needs only this, there:
   paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
 The same from anywhere, before or after the node is started:
   paceline add d 10.0.0.4:7001 --url http://10.0.0.1:7001
+A node that never votes; a witness, which votes and has no database (start it with --kind witness):
+  paceline add e 10.0.0.5:7001 --kind learner
+  paceline add w 10.0.0.6:7001 --kind witness
 
 Then watch it catch up with \`paceline status\`. Odd numbers of voters make sense: with 3 one may fail, with 5 two.
 
 Exit status: 0 when the cluster has agreed to the new member.`,
     )
-    .action(async (id: string, address: string, options: { url: string }) => {
+    .action(async (id: string, address: string, options: { url: string; kind: string }) => {
       if (!nodeIdPattern.test(id)) {
         throw misuse(`"${id}" cannot be the id of a node`, "1 to 32 characters of a-z 0-9 _ -");
       }
       if (!/^.+:\d{1,5}$/.test(address) || address.includes("/")) {
         throw misuse(`"${address}" is not HOST:PORT`, "For example 10.0.0.4:7001");
       }
-      await callLeader(new Remote(options.url), "POST", "/admin/members", { id, address });
+      const kind = parseKind(options.kind, "--kind");
+      await callLeader(new Remote(options.url), "POST", "/admin/members", { id, address, kind });
       terminal.out.write(
         `${id} at ${address} is a member; \`paceline status\` shows it catching up\n`,
       );

@@ -11,8 +11,9 @@ import type { Command } from "commander";
 import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { nodeIdPattern, type Settings } from "../vocabulary.ts";
+import { type MemberKind, nodeIdPattern, type Settings } from "../vocabulary.ts";
 import { formatSize, parseAddress, parseSize } from "./archive/flags.ts";
+import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
 import { completeSettings, parseSettings } from "./operate/settings-text.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
 
@@ -24,6 +25,7 @@ type Flags = {
   readonly dir: string;
   readonly listen: string;
   readonly cluster?: string;
+  readonly kind?: string;
   readonly moved?: string;
   readonly join?: string;
   readonly commitRule?: string;
@@ -40,6 +42,10 @@ Three nodes on three machines; the first start of each gives all of them:
   paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
                  --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001
 Later starts need --id, --dir and --listen only; the members are in the data by then.
+
+Two data nodes and a witness, which votes and keeps the recent log but has no database:
+  paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
+                 --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001/witness
 
 One node alone, to try it:
   paceline start --id a --dir ./a --listen 127.0.0.1:7001
@@ -66,7 +72,14 @@ export function addStart(program: Command, terminal: Terminal): void {
     .requiredOption("--id <id>", "name of this node: 1 to 32 characters of a-z 0-9 _ -")
     .requiredOption("--dir <dir>", "where the node keeps its log and database; made if missing")
     .requiredOption("--listen <host:port>", "where to listen; the other nodes must reach it there")
-    .option("--cluster <members>", "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,…")
+    .option(
+      "--cluster <members>",
+      "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,c=HOST:PORT/witness,…",
+    )
+    .option(
+      "--kind <kind>",
+      "what this node is, when it joins: voter, learner (no vote), witness (no database)",
+    )
     .option("--moved <members>", "where members are now, if the whole cluster has new addresses")
     .option("--join <host:port>", "a member of the cluster that this new node joins")
     .option("--commit-rule <rule>", "of a new cluster: quorum, all, one or leader")
@@ -160,12 +173,16 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
       "--cluster begins a new cluster, --join enters one that exists",
     );
   }
+  const kind = flags.kind === undefined ? undefined : parseKind(flags.kind, "--kind");
+  const cluster =
+    flags.cluster === undefined ? undefined : parseMembers(flags.cluster, "--cluster", flags.id);
   return {
     id: flags.id,
     dir: flags.dir,
     listen: parseAddress(flags.listen, "--listen"),
-    cluster: parseMembers(flags.cluster, "--cluster", flags.id),
-    moved: parseMembers(flags.moved, "--moved", flags.id),
+    cluster,
+    kind: kindOf(flags.id, kind, cluster),
+    moved: flags.moved === undefined ? undefined : parseMembers(flags.moved, "--moved", flags.id),
     join: flags.join === undefined ? undefined : parseJoin(flags.join),
     settings: initialSettings(flags),
     secret: readSecret(flags.secretFile),
@@ -193,38 +210,19 @@ function initialSettings({ commitRule, settings, join }: Flags): Settings | unde
   return completeSettings(parseSettings(pairs));
 }
 
-/** Reads `a=HOST:PORT,b=HOST:PORT`, which must name this node too. */
-function parseMembers(
-  text: string | undefined,
-  flag: string,
+/** What this node is by its own word and by that of the list, which must not contradict each other. */
+function kindOf(
   own: string,
-): { id: string; address: string }[] | undefined {
-  if (text === undefined) return undefined;
-  const members = text.split(",").map((part) => {
-    const [id = "", address] = part.trim().split("=", 2);
-    if (address === undefined || !nodeIdPattern.test(id)) {
-      throw misuse(
-        `${flag}: "${part}" is not ID=HOST:PORT`,
-        "For example a=10.0.0.1:7001,b=10.0.0.2:7001",
-      );
-    }
-    parseAddress(address, flag);
-    return { id, address };
-  });
-  for (const [key, values] of [
-    ["id", members.map((m) => m.id)],
-    ["address", members.map((m) => m.address)],
-  ] as const) {
-    const twice = values.find((value, i) => values.indexOf(value) !== i);
-    if (twice !== undefined) throw misuse(`${flag} names the ${key} ${twice} twice`);
-  }
-  if (!members.some((m) => m.id === own)) {
-    throw misuse(
-      `${flag} does not name this node, "${own}"`,
-      "List all members, this one included.",
-    );
-  }
-  return members;
+  kind: MemberKind | undefined,
+  cluster: readonly MemberSpec[] | undefined,
+): MemberKind | undefined {
+  if (cluster === undefined) return kind;
+  const listed = cluster.find((m) => m.id === own)?.kind ?? "voter";
+  if (kind === undefined || kind === listed) return listed;
+  throw misuse(
+    `--kind says ${kind}, --cluster says ${listed}`,
+    `In the list, which is the same for all nodes, write ${own}=HOST:PORT/${kind}`,
+  );
 }
 
 /** A URL is what people copy; the node wants host and port. */

@@ -105,8 +105,8 @@ function findDifferent({ nodes }: StatusAnswer): string | undefined {
   return undefined;
 }
 
-function formatLag({ role, lagMs }: NodeStatus): string {
-  if (role === "leader") return "–";
+function formatLag({ role, kind, lagMs }: NodeStatus): string {
+  if (role === "leader" || kind === "witness") return "–";
   return (lagMs ?? undefined) === undefined
     ? "?"
     : `${Math.round(lagMs!).toLocaleString("en-US")} ms`;

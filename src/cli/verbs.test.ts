@@ -118,7 +118,7 @@ test("switchover, add and remove ask the leader, wherever they are sent", async 
   follower.stop();
   assert.deepEqual(node.seen, [
     'POST /admin/switchover {"to":"b"}',
-    'POST /admin/members {"id":"d","address":"10.0.0.4:7001"}',
+    'POST /admin/members {"id":"d","address":"10.0.0.4:7001","kind":"voter"}',
     "DELETE /admin/members/c",
   ]);
 });
@@ -178,6 +178,8 @@ test("start checks its options before anything is touched", () => {
     { id: "a", address: "127.0.0.1:7001" },
     { id: "b", address: "[::1]:7002" },
   ]);
+  const third = nodeOptions({ ...flags, id: "c", cluster: "a=h:1,b=h:2,c=h:3/witness" }, terminal);
+  assert.equal(third.kind, "witness");
   assert.equal(good.logRetentionBytes, 64 * 1024 * 1024);
   assert.equal(good.statementMs, 2500);
   assert.equal(good.syncBytesPerSecond, 1024 ** 3);
@@ -193,6 +195,10 @@ test("start checks its options before anything is touched", () => {
   check({ cluster: "b=h:1" }, /does not name this node/);
   check({ cluster: "a=h:1,a=h:2" }, /id a twice/);
   check({ cluster: "a=h:1,b=h:1" }, /address h:1 twice/);
+  check({ cluster: "a=h:1/observer" }, /"observer" is no kind/);
+  check({ cluster: "a=h:1/witness,b=h:2/learner" }, /no data node that may lead/);
+  check({ cluster: "a=h:1,b=h:2", kind: "witness" }, /--kind says witness, --cluster says voter/);
+  check({ kind: "witness/learner" }, /is no kind/);
   check({ cluster: "a=h:1", join: "h:2" }, /exclude each other/);
   check({ keepLog: "lots" }, /is not a size/);
   check({ readers: "0" }, /at least 1/);

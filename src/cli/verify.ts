@@ -75,7 +75,8 @@ function failureOf({ nodes }: VerifyReport): Failure {
 function formatProblem(node: NodeVerdict): string {
   const pages = node.damaged ?? [];
   const named = pages.slice(0, 8).join(", ") + (pages.length > 8 ? ", …" : "");
-  const problem = node.problem ?? (node.reachable ? "" : "not reachable");
+  const empty = (node.pages ?? undefined) === undefined ? "a witness: no database" : "";
+  const problem = node.problem ?? (node.reachable ? empty : "not reachable");
   return [problem, pages.length > 0 ? `pages ${named}` : ""]
     .filter((text) => text !== "")
     .join("; ");

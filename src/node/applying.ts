@@ -6,20 +6,25 @@
  *   - an entry is applied once: the database says itself how far it is (position row) [D1]
  *   - only a changed database can disagree; then applying stops, the node is damaged, and page sync repairs it [D6]
  *
+ * A witness has no database: once it knows its cluster, entries are passed over unread.
+ *
  * Kinds: genesis makes the database, payload changes it, noop and membership do not touch it.
  */
 
 import { CorruptionError, messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import type { Entry, EntryId, Lsn } from "../vocabulary.ts";
+import type { Entry, EntryId, Lsn, Term } from "../vocabulary.ts";
 
 /** What applying needs from the log. */
 export type CommittedEntries = {
   cached(from: Lsn, to: Lsn, bytesMax: number): readonly Entry[] | undefined;
   read(from: Lsn, to: Lsn, bytesMax: number): Promise<readonly Entry[]>;
+  termAt(lsn: Lsn): Term | undefined;
 };
 
 export type ApplyEvents = {
+  /** Entries change nothing here, and nothing has to be learned from them. */
+  passesOver(): boolean;
   /** Makes one entry's change to the database. Throws CorruptionError when the database turns out to differ. */
   change(entry: Entry): Promise<void>;
   /** The entry is applied. */
@@ -94,6 +99,7 @@ export class Applying {
   async #loop(): Promise<void> {
     try {
       while (!this.#paused && this.#applied.lsn < this.#committedLsn) {
+        if (this.#events.passesOver() && this.#passOver()) continue;
         for (const entry of await this.#next()) {
           await this.#events.change(entry);
           this.#applied = { lsn: entry.lsn, term: entry.term };
@@ -106,6 +112,14 @@ export class Applying {
       if (error instanceof CorruptionError) this.#events.damaged(messageOf(error));
       else this.#events.failed(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  #passOver(): boolean {
+    const term = this.#log.termAt(this.#committedLsn);
+    if (term === undefined) return false;
+    this.#applied = { lsn: this.#committedLsn, term };
+    this.#events.applied(this.#applied, 0);
+    return true;
   }
 
   async #next(): Promise<readonly Entry[]> {

@@ -15,6 +15,7 @@ import { Node } from "./node.ts";
 import { decodeNote } from "./notes.ts";
 import type { Opened, OpenOptions } from "./open.ts";
 import { Outbox } from "./outbox.ts";
+import { LogStart } from "./page-sync/log-start.ts";
 import { PageSyncing } from "./page-sync/page-syncing.ts";
 import { Lag } from "./report/lag.ts";
 import { StatusReport } from "./report/status-report.ts";
@@ -40,6 +41,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { node, links, lag, neighbours, raft } = consensus;
   const applied = new Waiters(clock, opened.applied.lsn);
   const applying = new Applying(log, opened.applied, {
+    passesOver: () => identity.witness && identity.clusterId !== undefined,
     change: (entry) => running.onChange(entry),
     applied: (id) => running.onApplied(id),
     damaged: (why) => running.onDamaged(why),
@@ -49,7 +51,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const reads = assembleReads(options, opened, consensus, applied);
   const leadership = () => node.leadership;
   const routing = new Routing({
-    ...{ self, clock, reads, writes, forwarder, leadership },
+    ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
     addressOf: (id) => addressOf(node, id),
     isUp: (id) => links.isUp(id),
   });
@@ -208,7 +210,7 @@ function assembleCare(
   options: OpenOptions,
   parts: Cared,
   whole: Whole,
-): Pick<NodeParts, "members" | "upkeep" | "pageSyncing" | "report"> {
+): Pick<NodeParts, "members" | "upkeep" | "pageSyncing" | "logStart" | "report"> {
   const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
   const { node, log, links, identity, database, applying, applied, lag, writes, raft } = parts;
   const members = new Members({
@@ -219,6 +221,8 @@ function assembleCare(
   });
   const upkeep = new Upkeep({
     ...{ log, onEvent, logRetentionBytes: options.logRetentionBytes },
+    witness: identity.witness,
+    committedLsn: () => node.status().committedLsn,
     served: () => database.whole,
     neededFrom: () => neededFrom(raft, links, log),
     logStartsAt: (base) => node.logStartsAt(base),
@@ -229,7 +233,7 @@ function assembleCare(
     bytesPerSecond: options.syncBytesPerSecond,
     openSync: (to) => links.openSync(to),
     ended: (leader, image) => whole().onPageSyncEnded(leader, image),
-    installed: (image) => whole().onInstalled(image),
+    installed: (image) => whole().onInstalled(image.snapshot),
     failed: (error) => whole().onFailed(error),
   });
   const report = new StatusReport({
@@ -242,7 +246,12 @@ function assembleCare(
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
     urlOf: (address) => `http://${address}`,
   });
-  return { members, upkeep, pageSyncing, report };
+  const logStart = new LogStart({
+    ...{ identity, node, log, applying },
+    begun: (leader, snapshot) => whole().onLogBegun(leader, snapshot),
+    failed: (error) => whole().onFailed(error),
+  });
+  return { members, upkeep, pageSyncing, logStart, report };
 }
 
 /** How long a comparison of checksums waits until this node is where the other one was. */

@@ -4,6 +4,7 @@
  *   format     version of the data directory, now 1; a newer one is refused
  *   nodeId     name of the node; a directory is never used under another name
  *   instance   random, made with the directory: two directories that claim one node id are told apart by it
+ *   witness    this directory has a log and never a database; absent in a node that has one
  *   clusterId  random, made with the cluster (genesis entry); undefined until this node has seen a commit
  *
  * Not here: term and vote (log/), position of the database (the database itself).
@@ -20,7 +21,11 @@ type Record1 = {
   readonly nodeId: string;
   readonly instance: string;
   readonly clusterId: string | undefined;
+  readonly witness?: boolean | undefined;
 };
+
+/** Who opens a directory, and as what. `witness` undefined: whatever it is, and a data node if it is new. */
+export type Claim = { readonly id: NodeId; readonly witness: boolean | undefined };
 
 export class Identity {
   readonly #disk: Disk;
@@ -37,7 +42,7 @@ export class Identity {
   static async open(
     disk: Disk,
     dir: string,
-    id: NodeId,
+    { id, witness }: Claim,
     randomHex: (bytes: number) => string,
   ): Promise<Identity> {
     const path = `${dir}/identity.json`;
@@ -50,6 +55,7 @@ export class Identity {
         nodeId: id,
         instance,
         clusterId: undefined,
+        witness: witness === true ? true : undefined,
       });
       await made.#write();
       return made;
@@ -64,7 +70,20 @@ export class Identity {
           `start it with --id ${record.nodeId}, or give --dir an empty directory`,
       );
     }
+    const isWitness = record.witness === true;
+    if (witness !== undefined && witness !== isWitness) {
+      throw new ClientError(
+        "BAD_REQUEST",
+        `${dir} is the directory of a ${isWitness ? "witness" : "node with a database"}, and it was started as the ` +
+          "other; a node that shall change its kind is removed and joins again with an empty --dir",
+      );
+    }
     return new Identity(disk, path, record);
+  }
+
+  /** A witness: it votes and keeps the recent log, and has no database. */
+  get witness(): boolean {
+    return this.#record.witness === true;
   }
 
   get instance(): string {
@@ -118,5 +137,6 @@ function parseRecord(bytes: Uint8Array, path: string): Record1 {
     throw new CorruptionError(`${path} lacks its fields; move the directory aside and join anew`);
   }
   const clusterId = typeof record.clusterId === "string" ? record.clusterId : undefined;
-  return { format: 1, nodeId: record.nodeId, instance: record.instance, clusterId };
+  const witness = record.witness === true ? true : undefined;
+  return { format: 1, nodeId: record.nodeId, instance: record.instance, clusterId, witness };
 }

@@ -38,10 +38,11 @@ export class Members {
   async add(member: Member): Promise<void> {
     const { membership } = this.#ports.status();
     const same = membership.find((m) => m.id === member.id);
-    if (same?.address === member.address) return;
+    if (same?.address === member.address && isWhatIsAsked(same, member)) return;
     if (same !== undefined) {
       throw refused(
-        `a node "${member.id}" is a member already, at ${same.address}; remove it first, or choose another id`,
+        `a node "${member.id}" is a member already, a ${same.kind} at ${same.address}; ` +
+          "remove it first, or choose another id",
       );
     }
     const atAddress = membership.find((m) => m.address === member.address);
@@ -60,9 +61,9 @@ export class Members {
       const known = membership.map((m) => m.id).join(", ");
       throw refused(`there is no member "${id}"; members are ${known}`);
     }
-    const voters = membership.filter((m) => m.kind !== "learner");
-    if (member.kind !== "learner" && voters.length === 1) {
-      throw refused(`${id} is the only voter; a cluster needs one`);
+    const voters = membership.filter((m) => m.kind === "voter");
+    if (member.kind === "voter" && voters.length === 1) {
+      throw refused(`${id} is the only voter with a database; a cluster needs one`);
     }
     await this.#change({ type: "remove", id });
     this.#ports.onEvent(`${id} is no longer a member`);
@@ -101,6 +102,11 @@ export class Members {
         if (proposal.why === "not-leader") {
           throw new ClientError("NOT_LEADER", "this node does not lead; ask the leader");
         }
+        if (proposal.why === "membership-refused") {
+          throw refused(
+            "the members as they are now do not allow the change; see `paceline status`",
+          );
+        }
         if (clock.nowMs() > giveUpMs) {
           throw new ClientError(
             "MEMBERSHIP_BUSY",
@@ -119,6 +125,11 @@ export class Members {
       this.#ports.writes.between(() => resolve(this.#ports.changeMembership(change)));
     });
   }
+}
+
+/** A joiner asks again and again; a learner may have become a voter meanwhile. */
+function isWhatIsAsked(present: Member, asked: Member): boolean {
+  return present.kind === asked.kind || (present.kind === "voter" && asked.promote === true);
 }
 
 function refused(message: string): ClientError {

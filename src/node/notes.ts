@@ -3,21 +3,36 @@
  *
  *   pageSyncWanted  leader to follower: the log no longer reaches back to you; fetch pages from me
  *   pageSyncEnded   follower to leader: done, my log now begins after `lsn`; or given up (no lsn)
+ *   logBegins       leader to a witness, in place of pageSyncWanted: your log begins after this snapshot
  *   members         leader to a member that does not answer: these are the members, with their addresses
  */
 
 import { ProtocolError } from "../base/errors.ts";
 import { decodeMembership, encodeMembership } from "../raft/membership.ts";
-import type { Lsn, Membership } from "../vocabulary.ts";
+import { settingsFrom } from "../raft/rule/settings.ts";
+import {
+  defaultSettings,
+  type Lsn,
+  type Membership,
+  type SnapshotId,
+  type Term,
+} from "../vocabulary.ts";
 
 export type Note =
   | { readonly note: "pageSyncWanted"; readonly clusterId: string }
   | { readonly note: "pageSyncEnded"; readonly lsn: Lsn | undefined }
+  | { readonly note: "logBegins"; readonly clusterId: string; readonly snapshot: SnapshotId }
   | { readonly note: "members"; readonly members: Membership };
 
 /** What goes out for a note "members": the bytes of a membership entry, in base64. */
 export function membersNote(members: Membership): { note: string; members: string } {
   return { note: "members", members: Buffer.from(encodeMembership(members)).toString("base64") };
+}
+
+/** What goes out for a note "logBegins". */
+export function logBeginsNote(clusterId: string, snapshot: SnapshotId): Record<string, unknown> {
+  const { lsn, term, chain, membership, settings } = snapshot;
+  return { ...membersNote(membership), note: "logBegins", clusterId, lsn, term, chain, settings };
 }
 
 /** Undefined when `value` is not a note at all. Throws ProtocolError when it is a broken one. */
@@ -35,8 +50,26 @@ export function decodeNote(value: unknown): Note | undefined {
     }
   }
   if (fields["note"] === "members" && typeof fields["members"] === "string") {
-    const bytes = new Uint8Array(Buffer.from(fields["members"], "base64"));
-    return { note: "members", members: decodeMembership(bytes) };
+    return { note: "members", members: decodeMembers(fields["members"]) };
+  }
+  if (fields["note"] === "logBegins") {
+    const { clusterId, lsn, term, chain, members } = fields;
+    const isWhole = isCount(lsn) && isCount(term) && typeof clusterId === "string";
+    const isChain = typeof chain === "string" && /^[0-9a-f]{16}$/.test(chain);
+    if (isWhole && isChain && typeof members === "string") {
+      const membership = decodeMembers(members);
+      const settings = settingsFrom(fields["settings"], defaultSettings);
+      const snapshot = { lsn: lsn as Lsn, term: term as Term, chain, membership, settings };
+      return { note: "logBegins", clusterId, snapshot };
+    }
   }
   throw new ProtocolError(`broken note ${JSON.stringify(value).slice(0, 200)}`);
+}
+
+function decodeMembers(base64: string): Membership {
+  return decodeMembership(new Uint8Array(Buffer.from(base64, "base64")));
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

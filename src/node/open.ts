@@ -45,6 +45,8 @@ export type OpenOptions = {
   readonly initial: Membership;
   /** Settings of a new cluster, if they are not the default ones. Ignored by a cluster that was born. */
   readonly initialSettings?: Settings | undefined;
+  /** Whether this node is started as a witness; undefined: as what its directory is, or else with a database. */
+  readonly witness?: boolean | undefined;
   /** Members to talk to before the log names any. */
   readonly contacts: Membership;
   /** Where members are now, for those that are not where the log says. */
@@ -82,7 +84,12 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
   const unlock = driver.lock(dir);
   try {
     const randomHex = options.randomHex ?? machineHex;
-    const identity = await Identity.open(disk, dir, self, randomHex);
+    const identity = await Identity.open(
+      disk,
+      dir,
+      { id: self, witness: options.witness },
+      randomHex,
+    );
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
     const base = { ...initial, membership: options.initial, settings: defaultSettings };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
@@ -95,7 +102,7 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     });
     await database.open((position) => expectedChecksum(log, position));
     await finishInstall(options, { log, database, identity });
-    const applied = appliedAtStart(log, database);
+    const applied = identity.witness ? log.base : appliedAtStart(log, database);
     running = assemble(options, { identity, log, database, applied, randomHex, unlock });
     return running;
   } catch (error) {

@@ -7,6 +7,8 @@
  *   database whole or damaged      database.ts        reading                     reads.ts
  *   pages instead of log           page-syncing.ts    members, space              members.ts, upkeep.ts
  *   how it is                      status-report.ts   how it begins               open.ts
+ *
+ * A witness is the same node without a database: no readers, no writer, no page sync; entries are only kept.
  */
 
 import { ClientError, messageOf } from "../base/errors.ts";
@@ -16,14 +18,24 @@ import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
 import type { ImageId } from "../sync/ports.ts";
-import type { Entry, EntryId, Lsn, NodeId, Settings, Term } from "../vocabulary.ts";
+import type {
+  Entry,
+  EntryId,
+  Lsn,
+  Membership,
+  NodeId,
+  Settings,
+  SnapshotId,
+  Term,
+} from "../vocabulary.ts";
 import type { Applying } from "./applying.ts";
 import type { Database } from "./database.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
 import type { Identity } from "./identity.ts";
 import type { Members } from "./members.ts";
 import type { Leadership, Node } from "./node.ts";
-import { membersNote, type Note } from "./notes.ts";
+import { logBeginsNote, membersNote, type Note } from "./notes.ts";
+import type { LogStart } from "./page-sync/log-start.ts";
 import type { PageSyncing } from "./page-sync/page-syncing.ts";
 import type { Lag } from "./report/lag.ts";
 import type { StatusReport } from "./report/status-report.ts";
@@ -60,6 +72,7 @@ export type NodeParts = {
   readonly initialSettings: Settings | undefined;
   readonly upkeep: Upkeep;
   readonly pageSyncing: PageSyncing;
+  readonly logStart: LogStart;
   readonly report: StatusReport;
   randomHex(bytes: number): string;
   onEvent(line: string): void;
@@ -75,6 +88,8 @@ export class RunningNode {
   #genesisTerm: Term | undefined;
   /** How often the lead was offered to others since it came here. */
   #handOvers = 0;
+  /** As last looked at. */
+  #membership: Membership | undefined;
   #stopped = false;
   #hasFailed = false;
 
@@ -84,7 +99,7 @@ export class RunningNode {
 
   /** Sets the timers going. */
   begin(): void {
-    const { clock, node, upkeep, members, writes, database } = this.parts;
+    const { clock, node, upkeep, members, writes, database, identity } = this.parts;
     node.setElectable(database.damage === undefined);
     this.#cancels.push(
       clock.every(limits.tickMs, () => this.#guard(() => node.tick())),
@@ -94,16 +109,17 @@ export class RunningNode {
       clock.every(1_000, () => this.#guard(() => this.#leadWell())),
     );
     clock.after(1_500, () => {
-      if (!this.#stopped) writes.warmUp();
+      if (!this.#stopped && !identity.witness) writes.warmUp();
     });
+    this.#checkKind();
     if (database.damage !== undefined) this.onDatabaseState();
   }
 
-  /** A leader with a damaged database goes on offering the lead; members that do not answer are told who leads. */
+  /** A leader whose database is damaged or absent goes on offering the lead; the silent are told who leads. */
   #leadWell(): void {
-    const { node, database, links, self } = this.parts;
+    const { node, database, identity, links, self } = this.parts;
     if (!node.leadership.leading) return;
-    if (database.damage !== undefined) this.#handOver();
+    if (database.damage !== undefined || identity.witness) this.#handOver();
     const { membership, progress } = node.status();
     for (const { id } of membership) {
       if (id !== self && !links.isUp(id)) links.send(id, membersNote(membership), []);
@@ -116,6 +132,26 @@ export class RunningNode {
     const { applying } = this.parts;
     applying.applyTo(lsn);
     this.#takeLead();
+    this.#checkKind();
+  }
+
+  /** What the cluster takes this node for must be what its directory is. A witness learns of members only here. */
+  #checkKind(): void {
+    const { node, identity, neighbours, self } = this.parts;
+    const { membership } = node.status();
+    if (membership === this.#membership) return;
+    this.#membership = membership;
+    if (identity.witness) neighbours.update();
+    const kind = membership.find((member) => member.id === self)?.kind;
+    if (kind === undefined || (kind === "witness") === identity.witness) return;
+    const is = identity.witness ? "a witness, without a database" : "a node with a database";
+    this.onFailed(
+      new ClientError(
+        "MEMBERSHIP_REFUSED",
+        `${self} is a ${kind} for the cluster, but its directory is that of ${is}; remove it from ` +
+          "the cluster, and let it join again with an empty --dir and the --kind it shall have",
+      ),
+    );
   }
 
   onLeadership(now: Leadership): void {
@@ -130,7 +166,7 @@ export class RunningNode {
 
   async onChange(entry: Entry): Promise<void> {
     const { database, identity, neighbours } = this.parts;
-    await database.change(entry);
+    if (!identity.witness) await database.change(entry);
     if (entry.kind === "genesis") await identity.adopt(decodeGenesis(entry.body).clusterId);
     if (entry.kind === "membership") neighbours.update();
   }
@@ -168,16 +204,27 @@ export class RunningNode {
   }
 
   onNote(from: NodeId, note: Note): void {
-    const { node, neighbours, pageSyncing } = this.parts;
-    if (note.note === "pageSyncWanted") pageSyncing.receive(note.clusterId);
-    else if (note.note === "members") neighbours.learn(note.members);
+    const { node, neighbours, pageSyncing, logStart, identity } = this.parts;
+    if (note.note === "pageSyncWanted") {
+      if (!identity.witness) pageSyncing.receive(note.clusterId);
+    } else if (note.note === "logBegins") {
+      if (identity.witness) logStart.take(from, note.clusterId, note.snapshot);
+    } else if (note.note === "members") neighbours.learn(note.members);
     else node.pageSyncEnded(from, note.lsn);
   }
 
   onPageSyncWanted(by: readonly NodeId[]): void {
-    const { identity, links } = this.parts;
+    const { identity, links, node, log } = this.parts;
+    // A witness has no pages to give: whoever needs them waits for a data node to lead.
+    if (identity.witness) return;
+    const clusterId = identity.clusterId ?? "";
+    const { membership } = node.status();
     for (const id of by) {
-      links.send(id, { note: "pageSyncWanted", clusterId: identity.clusterId ?? "" }, []);
+      const isWitness = membership.find((member) => member.id === id)?.kind === "witness";
+      const note = isWitness
+        ? logBeginsNote(clusterId, log.base)
+        : { note: "pageSyncWanted", clusterId };
+      links.send(id, note, []);
     }
   }
 
@@ -186,8 +233,14 @@ export class RunningNode {
     this.parts.links.send(leader, note, []);
   }
 
-  onInstalled(image: ImageId): void {
-    const { lsn } = image.snapshot;
+  onLogBegun(leader: NodeId, { lsn }: SnapshotId): void {
+    this.parts.onEvent(`the log begins after LSN ${lsn}, as ${leader} says`);
+    this.parts.links.send(leader, { note: "pageSyncEnded", lsn }, []);
+    this.onInstalled({ lsn });
+  }
+
+  /** The log, and the database if there is one, are now at the snapshot. */
+  onInstalled({ lsn }: Pick<SnapshotId, "lsn">): void {
     const { applied, writes, report, lag, neighbours } = this.parts;
     neighbours.update();
     report.remember(lsn);
@@ -284,6 +337,7 @@ export class RunningNode {
   /** Once an entry of our own term is committed: make the database if there is none, then take writes. */
   #takeLead(): void {
     const { node, database, writes, identity } = this.parts;
+    if (identity.witness) return;
     const status = node.status();
     if (status.role !== "leader" || !status.committedInTerm) return;
     if (database.whole !== undefined && identity.clusterId !== undefined) {

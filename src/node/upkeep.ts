@@ -4,7 +4,8 @@
  *
  * Retention [D7]: the log keeps what the slowest reachable member lacks, but never more than `logRetentionBytes`; a
  * member that is behind even that gets its pages by page sync. It never drops an entry that a power cut could
- * still ask for: everything above the durable position of the database stays.
+ * still ask for: everything above the durable position of the database stays. A witness keeps `logRetentionBytes`
+ * whatever the others have: it may be the only one left that can bring a data node up to date.
  */
 
 import { messageOf } from "../base/errors.ts";
@@ -17,6 +18,9 @@ export type UpkeepPorts = {
   readonly log: LogStore;
   readonly logRetentionBytes: number;
   served(): ServedDatabase | undefined;
+  /** This node has a log and no database. */
+  readonly witness: boolean;
+  committedLsn(): Lsn;
   /** Highest LSN that every member has which the log should still serve. */
   neededFrom(): Lsn;
   logStartsAt(base: SnapshotId): void;
@@ -58,8 +62,9 @@ export class Upkeep {
   }
 
   async #dropEntries(): Promise<void> {
-    const { log, logRetentionBytes } = this.#ports;
+    const { log, logRetentionBytes, witness } = this.#ports;
     const served = this.#ports.served();
+    if (witness) return this.#dropUpTo(log.lsnAtBytesFromEnd(logRetentionBytes));
     if (served === undefined) return;
     const keep = Math.min(keepBytesMin, logRetentionBytes);
     if (log.bytes <= keep + limits.segmentBytesMax) return;
@@ -70,8 +75,13 @@ export class Upkeep {
       await served.syncWal();
       from = Math.min(from, served.durablePosition().lsn) as Lsn;
     }
-    if (from <= log.firstLsn) return;
-    const base = await log.dropBefore(from);
-    this.#ports.logStartsAt(base);
+    await this.#dropUpTo(from);
+  }
+
+  async #dropUpTo(from: Lsn): Promise<void> {
+    const { log, logStartsAt, committedLsn } = this.#ports;
+    const to = Math.min(from, committedLsn()) as Lsn;
+    if (to <= log.firstLsn) return;
+    logStartsAt(await log.dropBefore(to));
   }
 }

@@ -13,13 +13,17 @@
  * never again have a leader. Not covered: the loss of a majority of disks, and a vote given in an election that is
  * still under way when the voter's disk is lost.
  *
+ * Witnesses. A witness may lead only to hand its log over (leading.ts, Caretaker), so it is elected only when it alone
+ * has the newest entries: a voter that has as much, and could lead itself, refuses its vote. Refusing is always safe;
+ * and that voter can win, because the witness and whoever would have voted for the witness vote for it.
+ *
  * Not here: whether a leader is alive, and therefore votes are refused (following.ts).
  */
 
 import { assert } from "../base/assert.ts";
-import { type NodeId, type Term, term } from "../vocabulary.ts";
+import { type EntryId, type NodeId, type Term, term } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
-import { counts } from "./membership.ts";
+import { counts, memberOf } from "./membership.ts";
 import type { Message, Verdict } from "./messages.ts";
 import { electionResult } from "./quorum.ts";
 
@@ -102,7 +106,7 @@ export class Election {
     const core = this.#core;
     // "The voter denies its vote if its own log is more up-to-date than that of the candidate" [Raft §5.4.1]. A
     // committed entry is on a majority, so every winner holds it.
-    const isFit = core.log.isAtMost(request.last);
+    const isFit = core.log.isAtMost(request.last) && !this.#isBetterThan(from, request.last);
     const grant: Verdict = request.born === core.isBorn ? "granted" : "reserved";
     if (request.type === "prevote") {
       const forTerm = term(theirTerm + 1);
@@ -132,6 +136,14 @@ export class Election {
     // overtaken refusal of a vote cannot undo its grant, because a vote is given once.
     if (this.#votes.get(from) !== "granted") this.#votes.set(from, reply.verdict);
     return this.#result();
+  }
+
+  /** A witness asks, and this node could lead as well: with the same entries, and with a database. */
+  #isBetterThan(candidate: NodeId, theirs: EntryId): boolean {
+    const { log, kind, isElectable } = this.#core;
+    if (memberOf(log.membership, candidate)?.kind !== "witness") return false;
+    const hasAsMuch = log.last.lsn === theirs.lsn && log.last.term === theirs.term;
+    return kind === "voter" && isElectable && hasAsMuch;
   }
 
   #open(phase: "prevote" | "vote", transfer = false): void {

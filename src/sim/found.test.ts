@@ -101,15 +101,21 @@ describe("found by the simulator", () => {
   test("an identity that was read may not be on the disk: its name is made durable first", async () => {
     const disk = new SimDisk();
     const random = (bytes: number) => "ab".repeat(bytes);
-    const identity = await Identity.open(disk, "/n", a, random);
+    const identity = await Identity.open(disk, "/n", { id: a, witness: undefined }, random);
     disk.faultOf = ({ kind }) => (kind === "sync-directory" ? "EIO" : undefined);
     await assert.rejects(identity.adopt("cluster"), StorageError);
     disk.kill();
-    assert.equal((await Identity.open(disk, "/n", a, random)).clusterId, "cluster");
+    assert.equal(
+      (await Identity.open(disk, "/n", { id: a, witness: undefined }, random)).clusterId,
+      "cluster",
+    );
     for (let seed = 0; seed < 20; seed++) {
       const after = disk.fork();
       after.crash(new Prng(seed));
-      assert.equal((await Identity.open(after, "/n", a, random)).clusterId, "cluster");
+      assert.equal(
+        (await Identity.open(after, "/n", { id: a, witness: undefined }, random)).clusterId,
+        "cluster",
+      );
     }
   });
 

@@ -14,10 +14,18 @@ import type { ClusterStatus, NodeStatus } from "../../src/node/report/node-statu
 
 const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 
-export type TestNode = { readonly id: string; readonly port: number; readonly dir: string };
+export type TestNode = {
+  readonly id: string;
+  readonly port: number;
+  readonly dir: string;
+  /** Votes, and has no database. */
+  readonly witness?: boolean;
+};
 
 export type ClusterOptions = {
   readonly nodes?: number;
+  /** So many of the nodes, the last ones, are witnesses. */
+  readonly witnesses?: number;
   /** More arguments of `paceline start`, for every node. */
   readonly args?: readonly string[];
   /** Where data directories are made; a temp directory by default. */
@@ -43,7 +51,8 @@ export class TestCluster {
     const ports = await freePorts(options.nodes ?? 3);
     for (const [i, port] of ports.entries()) {
       const id = String.fromCharCode(97 + i);
-      cluster.nodes.push({ id, port, dir: join(dir, id) });
+      const witness = i >= ports.length - (options.witnesses ?? 0);
+      cluster.nodes.push({ id, port, dir: join(dir, id), witness });
     }
     for (const node of cluster.nodes) cluster.spawn(node);
     await cluster.leader();
@@ -70,6 +79,11 @@ export class TestCluster {
     return `http://127.0.0.1:${this.#node(id).port}`;
   }
 
+  /** The nodes that have a database. */
+  get dataNodes(): readonly TestNode[] {
+    return this.nodes.filter((node) => node.witness !== true);
+  }
+
   get urls(): string[] {
     return this.nodes.map((node) => this.url(node.id));
   }
@@ -86,7 +100,9 @@ export class TestCluster {
 
   /** Starts a node's process. Further nodes give `--join` in place of the cluster list. */
   spawn(node: TestNode, membership?: readonly string[]): void {
-    const list = this.nodes.map((n) => `${n.id}=127.0.0.1:${n.port}`).join(",");
+    const list = this.nodes
+      .map((n) => `${n.id}=127.0.0.1:${n.port}${n.witness === true ? "/witness" : ""}`)
+      .join(",");
     const child = spawn(
       process.execPath,
       [
@@ -127,6 +143,10 @@ export class TestCluster {
   async kill(id: string, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const child = this.#processById.get(id);
     if (child === undefined) return;
+    if (child.exitCode !== null || child.signalCode !== null) {
+      this.#processById.delete(id);
+      return;
+    }
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.kill(signal);
     if (signal === "SIGSTOP" || signal === "SIGCONT") return;
@@ -181,7 +201,7 @@ export class TestCluster {
     while (Date.now() < until) {
       const status = await this.statusOf(await this.leader());
       last = status;
-      const nodes = status?.nodes ?? [];
+      const nodes = (status?.nodes ?? []).filter((n) => n.kind !== "witness");
       const applied = new Set(nodes.map((n) => `${n.appliedLsn}/${n.checksum}`));
       const complete = nodes.every((n) => n.reachable && n.checksum != null);
       const done = nodes.every((n) => n.appliedLsn === n.committedLsn);

@@ -9,13 +9,15 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { gapAround } from "../../bench/failover.ts";
-import { sleep, TestCluster } from "./cluster.ts";
+import { type ClusterOptions, sleep, TestCluster } from "./cluster.ts";
 import { Load } from "./load.ts";
 import { execute, rowsOf } from "./sql.ts";
 
 export type FaultOptions = {
   readonly clients: number;
   readonly times: number;
+  /** Three voters unless said otherwise. */
+  readonly cluster?: ClusterOptions;
   /** Told after each fault. */
   readonly tell?: (line: string) => void;
 };
@@ -78,7 +80,7 @@ export async function runFaults(
   kind: keyof typeof faults,
   options: FaultOptions,
 ): Promise<FaultReport> {
-  const cluster = await TestCluster.start();
+  const cluster = await TestCluster.start(options.cluster);
   try {
     await Load.prepare(cluster.url(await cluster.leader()));
     const load = new Load(
@@ -123,7 +125,7 @@ export async function audit(cluster: TestCluster, load: Load): Promise<void> {
 
 /** After a graceful stop: no WAL is left, and all database files are the same bytes. */
 export function assertIdenticalFiles(cluster: TestCluster): void {
-  const sums = cluster.nodes.map((node) => {
+  const sums = cluster.dataNodes.map((node) => {
     const path = join(node.dir, "db", "main.sqlite");
     const wal = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
     if (wal > 0) throw new Error(`${path}-wal still has ${wal} bytes after a graceful stop`);

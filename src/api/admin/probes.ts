@@ -20,14 +20,12 @@ export function addProbeRoutes(app: FastifyInstance, { backend, node, version }:
     if (request.headers.upgrade?.toLowerCase() === "websocket") {
       throw new ClientError("NOT_FOUND", "WebSocket is not served; use http:// instead of ws://");
     }
-    return reply.type("text/plain").send(welcome(node, version, backend.isLeader()));
+    return reply.type("text/plain").send(welcome(node, version, roleOf(backend)));
   });
 
   app.get("/version", (_request, reply) => reply.type("text/plain").send(`paceline ${version}\n`));
 
-  app.get("/health", (_request, reply) =>
-    sendJson(reply, 200, JSON.stringify({ status: backend.ready() ? "ok" : "starting" })),
-  );
+  app.get("/health", (_request, reply) => sendJson(reply, 200, JSON.stringify(healthOf(backend))));
 
   app.get("/leader", (_request, reply) => {
     if (backend.isLeader()) return sendJson(reply, 200, JSON.stringify({ leader: node }));
@@ -38,7 +36,10 @@ export function addProbeRoutes(app: FastifyInstance, { backend, node, version }:
     const { maxLagMs } = request.query as { maxLagMs?: unknown };
     const bound = parseLag(maxLagMs);
     if (!backend.ready()) {
-      throw new ClientError("NOT_READY", `node ${node} has no database that it may serve yet`);
+      const why = backend.isWitness()
+        ? "is a witness: it has no database"
+        : "has no database that it may serve yet";
+      throw new ClientError("NOT_READY", `node ${node} ${why}`);
     }
     const lagMs = backend.isLeader() ? 0 : backend.lagMs();
     if (bound !== undefined && (lagMs === undefined || lagMs > bound)) {
@@ -66,8 +67,19 @@ function parseLag(text: unknown): number | undefined {
   throw new ClientError("BAD_REQUEST", "maxLagMs must be a whole number of milliseconds");
 }
 
-function welcome(node: string, version: string, leads: boolean): string {
-  const role = leads ? "the leader" : "a follower";
+/** A witness serves as soon as it is up: it passes requests on. */
+function healthOf(backend: Backend): { status: string; kind?: string } {
+  if (backend.isWitness()) return { status: "ok", kind: "witness" };
+  return { status: backend.ready() ? "ok" : "starting" };
+}
+
+function roleOf(backend: Backend): string {
+  if (backend.isWitness())
+    return "a witness: it votes and has no database, what you ask it the leader answers";
+  return backend.isLeader() ? "the leader" : "a follower";
+}
+
+function welcome(node: string, version: string, role: string): string {
   return `This is Paceline ${version}: a replicated SQLite database. Node ${node}, ${role}.
 
 Connect with any libSQL client: give it this URL (http://host:port).

@@ -114,7 +114,7 @@ export class PageSyncing {
     node.setElectable(false);
     while (!signal.aborted) {
       const { leader, leading } = node.leadership;
-      if (leader !== undefined && !leading) {
+      if (leader !== undefined && !leading && !this.#isWitness(leader)) {
         try {
           await applying.pause();
           await this.#receiveOnce(leader, clusterId);
@@ -130,6 +130,12 @@ export class PageSyncing {
       }
       await new Promise<void>((resolve) => clock.after(retryMs, resolve));
     }
+  }
+
+  /** A witness has no pages; it hands the lead to a node that has. */
+  #isWitness(id: NodeId): boolean {
+    const { membership } = this.#ports.node.status();
+    return membership.find((member) => member.id === id)?.kind === "witness";
   }
 
   async #receiveOnce(leader: NodeId, clusterId: string | undefined): Promise<void> {

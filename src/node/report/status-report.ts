@@ -69,19 +69,21 @@ export class StatusReport {
     const served = database.whole;
     const appliedLsn = this.#ports.applied().lsn;
     const lagEntries = this.#ports.lagEntries();
+    const isWitness = this.#ports.identity.witness;
     return {
       id: self,
       url: this.#ports.urlOf(member?.address ?? ""),
       role: raft.role,
-      kind: member?.kind ?? "learner",
+      kind: member?.kind ?? (isWitness ? "witness" : "learner"),
       reachable: true,
       durableLsn: log.last.lsn,
       committedLsn: raft.committedLsn,
-      appliedLsn,
-      lagMs: this.#ports.lagMs(),
-      lagEntries,
+      // What is applied is in a database; a witness has none.
+      appliedLsn: isWitness ? undefined : appliedLsn,
+      lagMs: isWitness ? undefined : this.#ports.lagMs(),
+      lagEntries: isWitness ? undefined : lagEntries,
       lagBytes:
-        lagEntries === undefined
+        lagEntries === undefined || isWitness
           ? undefined
           : lagBytes(log, appliedLsn, (appliedLsn + lagEntries) as Lsn),
       checksum: served === undefined ? undefined : formatHash(served.checksum()),
@@ -123,10 +125,11 @@ export class StatusReport {
 
   /** Reads the whole database of this node and compares it with what it should be. */
   async verifyHere(): Promise<NodeVerdict> {
-    const { self, database } = this.#ports;
+    const { self, database, identity } = this.#ports;
     const served = database.served;
     const base = { id: self, reachable: true, damaged: [] };
     const unread = { lsn: undefined, checksum: undefined, pages: undefined };
+    if (identity.witness) return { ...base, ...unread, problem: undefined };
     if (served === undefined) return { ...base, ...unread, problem: "no database here yet" };
     const { pages, damaged } = await served.scrub();
     if (damaged.length > 0) {

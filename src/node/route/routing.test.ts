@@ -45,6 +45,7 @@ const options = {
 function routingOver(state: { leader: typeof old; up: readonly (typeof old)[] }) {
   const sentTo: string[] = [];
   const routing = new Routing({
+    witness: false,
     self,
     clock: new RealClock(),
     reads: { saw: () => {} },

@@ -2,6 +2,8 @@
  * Where a request runs. Any node takes any request: reads run here, writes and write transactions on the leader,
  * wherever it is; while there is no leader a request that was surely not started waits for one.
  *
+ * A witness has nothing to read from: it passes every request on to the leader.
+ *
  * A request is sent on at most once after it may have been started: what happened then is UNKNOWN_OUTCOME, not a
  * reason to try again [decision: unknown is an outcome].
  */
@@ -35,6 +37,8 @@ export interface Forwarding {
 
 export type RoutePorts = {
   readonly self: NodeId;
+  /** No database here. */
+  readonly witness: boolean;
   readonly clock: Clock;
   readonly reads: Reads;
   readonly writes: Writes;
@@ -70,7 +74,8 @@ export class Routing {
 
   /** For requests that another node sent here because this one leads. Never sends on. */
   runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    if (!this.#ports.leadership().leading) {
+    // A witness that leads is about to hand over.
+    if (!this.#ports.leadership().leading || this.#ports.witness) {
       return Promise.reject(new ClientError("NOT_LEADER", "this node does not lead; ask another"));
     }
     if (options.session === undefined && accessOf(unit) === "read") {
@@ -100,10 +105,11 @@ export class Routing {
   }
 
   #route(unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    const { reads, self } = this.#ports;
+    const { reads, self, witness } = this.#ports;
     if (options.session !== undefined) return this.#continue(unit, options, options.session);
     const access = accessOf(unit);
     if (access === "write") return this.#onLeader(unit, options, false);
+    if (witness) return this.#onLeader(unit, options, !isContent(options));
     if (options.consistency.type === "leader" && !this.#ports.leadership().leading) {
       return this.#onLeader(unit, options, true);
     }
@@ -164,6 +170,11 @@ export class Routing {
       }
     }
   }
+}
+
+/** Any copy would do, whatever its age, or the leader's in particular. */
+function isContent({ consistency }: RunOptions): boolean {
+  return consistency.type === "stale" || consistency.type === "bounded";
 }
 
 /** Rough size of a unit: its SQL and what it binds. */
