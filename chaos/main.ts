@@ -8,6 +8,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
+import { recheck } from "./history/recheck.ts";
 import { type ChaosOptions, help, parseOptions } from "./options.ts";
 import { runPowerCuts } from "./power-cuts.ts";
 import { runChaos } from "./run.ts";
@@ -27,6 +28,11 @@ try {
 if (options.help) {
   console.log(help);
   process.exit(0);
+}
+if (options.check !== undefined) {
+  const result = await recheck(options.check);
+  console.log(JSON.stringify(result));
+  process.exit(result.ok ? 0 : 1);
 }
 const inside = process.env[insideFlag] !== undefined;
 if (!inside && canUnshare()) enterNamespaces();

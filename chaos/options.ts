@@ -3,6 +3,7 @@
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { allFaults } from "./faults/all.ts";
+import type { Plant } from "./load/hrana.ts";
 
 export const help = `npm run chaos -- [options]
 
@@ -16,31 +17,32 @@ end byte-identical. All traffic stays on loopback, in a network namespace of the
   --clients N      clients that insert (default 16)
   --only A,B       only these types of faults; without, each type comes once before any comes again
   --json FILE      write the summary there, too
+  --history FILE   write everything that clients did and saw there, as JSON lines (docs/proof.md)
+  --check FILE     no run: the checks again over such a file
   --dir DIR        where the run's directory is made (default: the system's temporary directory)
   --keep           keep the run's directory even when all is well
   --power-cuts N   the durability rig instead: N power cuts of a single node under load
   --no-fsync       with --power-cuts: the control that must lose data, with a node that does not sync
+  --plant LIE      plant a fault in the rig, to see it turn red; see below
   --help
 
 As root on Linux with a C compiler, nodes get disks of their own (ext4 in a file), so that power cuts, full and failing
 disks are possible too; without, these faults are left out and the run says so.
 
-The summary is one line of JSON at the end of standard output:
-  { ok, seed, seconds, faults, faultsByType, acked, failed, unknown, reads, lost, risen, stale, torn, diverged,
-    anomalies, stuck, crashes, violations,
-    failoverMs: { count, p50, p90, p99, max, histogram: [{ upToMs, count }] }, … }
-    lost       acknowledged writes that a node lacks at the end      risen   refused writes that are there
-    stale      linearizable or session reads that were too old       torn    reads of half a transaction
-    diverged   copies that differ from each other or from their checksums
-    anomalies  proofs, such as cycles, that list transactions were not strictly serializable
-    stuck      no progress though a majority was healthy             crashes nodes that ended by themselves
-    failoverMs as clients saw it: from the last acknowledgement before a fault of the leader to the next one
+The summary is one line of JSON at the end of standard output; docs/proof.md describes its fields.
+
+Lies to plant, each of which must end with exit status 1:
+  lost-write       one write in a hundred is never sent and counts as acknowledged
+  stale-reads      linearizable reads are asked for as stale ones, as by a node that does not look whether it leads
+  no-fsync         fsync on the nodes does nothing and says that it did; shows with --only power-cut-all
 
 Exit status: 0 when ok; 1 when there was any violation; 2 when the run itself could not go on.
 
 Types of faults:
 ${wrapped(Object.keys(allFaults))}
 `;
+
+const plants = ["lost-write", "stale-reads", "no-fsync"] as const;
 
 export type ChaosOptions = {
   readonly minutes: number;
@@ -49,6 +51,9 @@ export type ChaosOptions = {
   readonly clients: number;
   readonly only: readonly string[];
   readonly json: string | undefined;
+  readonly history: string | undefined;
+  readonly check: string | undefined;
+  readonly plant: Plant | "no-fsync" | undefined;
   readonly dir: string;
   readonly keep: boolean;
   readonly powerCuts: number | undefined;
@@ -67,6 +72,9 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
       clients: { type: "string", default: "16" },
       only: { type: "string" },
       json: { type: "string" },
+      history: { type: "string" },
+      check: { type: "string" },
+      plant: { type: "string" },
       dir: { type: "string", default: tmpdir() },
       keep: { type: "boolean", default: false },
       "power-cuts": { type: "string" },
@@ -85,12 +93,22 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
     clients: parseNumber("clients", values.clients, 1),
     only,
     json: values.json,
+    history: values.history,
+    check: values.check,
+    plant: parsePlant(values.plant),
     dir: values.dir,
     keep: values.keep,
     powerCuts: cuts === undefined ? undefined : parseNumber("power-cuts", cuts, 1),
     noFsync: values["no-fsync"],
     help: values.help,
   };
+}
+
+function parsePlant(text: string | undefined): ChaosOptions["plant"] {
+  if (text === undefined) return undefined;
+  const plant = plants.find((name) => name === text);
+  if (plant === undefined) throw new Error(`--plant: ${plants.join(", ")}; not "${text}"`);
+  return plant;
 }
 
 function parseNumber(flag: string, text: string, min: number): number {

@@ -8,22 +8,26 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Prng } from "../src/base/prng.ts";
+import { clock } from "./clock.ts";
+import { History } from "./history/history.ts";
 import { Ground } from "./load/ground.ts";
 import { Hrana } from "./load/hrana.ts";
 import { Inserts } from "./load/inserts.ts";
 import { Recorder } from "./load/recorder.ts";
 import type { ChaosNode } from "./nodes/chaos-node.ts";
 import type { ChaosOptions } from "./options.ts";
-import { clock, type Ran } from "./run.ts";
+import type { Ran } from "./run.ts";
 import { Stage } from "./stage.ts";
+import { commitOf } from "./summary.ts";
 
-const startsWithinMs = 30_000;
+const startsWithinMs = 120_000;
 const tellEvery = 10;
 
 export type PowerCutSummary = {
   readonly ok: boolean;
   readonly control: boolean;
   readonly seed: number;
+  readonly commit: string;
   readonly seconds: number;
   readonly cuts: number;
   readonly acked: number;
@@ -53,14 +57,14 @@ export async function runPowerCuts(
   const node = stage.cluster.nodes[0]!;
   if (stage.native === undefined) throw new Error("power cuts need a C compiler");
   if (control) node.control({ syncLies: true });
-  const ground = new Ground(recorder, prng.child(), [node.url]);
+  const ground = new Ground({ recorder, history: new History([]), prng: prng.child() }, [node]);
   const inserts = new Inserts(ground, options.clients);
   const client = new Hrana(node.url);
   let cuts = 0;
   let refusals = 0;
   try {
     while (cuts < options.powerCuts! && !signal.aborted) {
-      await sleep(prng.integer(100, 1_200));
+      await sleep(prng.integer(100, 900));
       await cut(node, stage, prng);
       cuts++;
       if (!(await leads(stage))) {
@@ -110,16 +114,15 @@ function summaryOf(
   recorder: Recorder,
   story: { control: boolean; seed: number; cuts: number; refusals: number },
 ): PowerCutSummary {
-  const count = (kind: string) =>
-    recorder.violations.filter((v) => v.kind === kind).reduce((sum, v) => sum + v.count, 0);
   const { acked, failed, unknown, violations } = recorder;
   return {
-    ok: story.control ? count("lost") + story.refusals > 0 : violations.length === 0,
+    ok: story.control ? recorder.count("lost") + story.refusals > 0 : violations.length === 0,
     ...story,
+    commit: commitOf(),
     seconds: Math.round(recorder.nowMs / 1000),
     ...{ acked, failed, unknown },
-    lost: count("lost"),
-    risen: count("risen"),
+    lost: recorder.count("lost"),
+    risen: recorder.count("risen"),
     violations: violations.map((v) => `${(v.atMs / 1000).toFixed(1)} s ${v.kind}: ${v.text}`),
   };
 }

@@ -1,36 +1,40 @@
 /**
- * One run: the stage, the load, one fault after the other, the audit.
+ * One run: the stage, the load, one fault after the other, the audit, the checks of the history.
  *
- * A fault is mended before the next begins, and the cluster must then acknowledge writes again within a bounded time:
- * a run checks that Paceline recovers, not only that it does nothing wrong.
+ * It comes to an end: whatever hangs is given up after a bounded time, and counts as a violation.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Prng } from "../src/base/prng.ts";
+import type { HistoryEvent } from "../src/sim/checkers/history.ts";
 import { audit } from "./audit.ts";
+import { clock, within } from "./clock.ts";
 import { allFaults, shuffled } from "./faults/all.ts";
 import type { World } from "./faults/fault.ts";
+import { type Checked, HistoryChecks } from "./history/checks.ts";
+import { History, HistoryFile, type Sink } from "./history/history.ts";
 import { Bank } from "./load/bank.ts";
+import { Cells } from "./load/cells.ts";
 import { Ground } from "./load/ground.ts";
 import { Inserts } from "./load/inserts.ts";
 import { Lists } from "./load/lists.ts";
 import { Recorder } from "./load/recorder.ts";
 import { Registers } from "./load/registers.ts";
+import { Sessions } from "./load/sessions.ts";
 import type { ChaosOptions } from "./options.ts";
+import { Rounds } from "./rounds.ts";
 import { registerCount, Stage } from "./stage.ts";
-import { summaryOf } from "./summary.ts";
+import { type Story, summaryOf } from "./summary.ts";
 
 const bankClients = 2;
 const listClients = 4;
-const progressMs = 5_000;
-/** After a fault is mended, writes are acknowledged again within this time. */
-const recoversWithinMs = 30_000;
-/** And a node that lost something has it back within this time. */
-const wholeWithinMs = 90_000;
-/** Most faults begin when all nodes are whole; the others come on top of the one before, and count for no failover. */
-const calmShare = 0.8;
-/** Acknowledgements that count as "again". */
-const acksAgain = 20;
+const cellGroups = 2;
+const sessionClients = 3;
+const progressMs = 10_000;
+/** A minute of faults may take this much longer than a minute, and the end of the run this long. */
+const slowness = 1.2;
+const endsWithinMs = 900_000;
+const loadEndsWithinMs = 120_000;
 
 export type Ran = { readonly summary: { readonly ok: boolean }; readonly dir: string };
 
@@ -39,137 +43,131 @@ export async function runChaos(
   machine: { readonly mountable: boolean },
   signal: AbortSignal,
 ): Promise<Ran> {
-  const prng = new Prng(options.seed);
   const tell = (line: string): void => console.log(`${clock(recorder.nowMs)} ${line}`);
   const recorder = new Recorder(({ kind, text }) => tell(`VIOLATION ${kind}: ${text}`));
   const onCrash = (id: string, how: string): void => {
-    const tail = stage?.cluster.node(id).tail(1_500) ?? "";
+    const tail = stage?.machines.find((node) => node.id === id)?.tail(1_500) ?? "";
     recorder.violate("crash", `${id} ended by itself (${how}):\n${tail}`);
   };
   const stage = await Stage.set({ ...options, mountable: machine.mountable, onCrash });
-  const { cluster, links, native, has } = stage;
-  const ground = new Ground(
-    recorder,
-    prng.child(),
-    cluster.nodes.map((n) => n.url),
-  );
-  const inserts = new Inserts(ground, options.clients);
-  const registers = new Registers(ground, registerCount);
-  const bank = new Bank(ground, bankClients);
-  const lists = new Lists(ground, listClients);
-  const world: World = { cluster, links, ground, registers, prng, native, tell };
-  const faults = new Faults(world, recorder);
-  const types = shuffled(options.only, has, prng.child());
-  const progress = setInterval(() => {
-    const { acked, failed, unknown, violations } = recorder;
-    tell(
-      `${faults.count} faults, ${acked} acked, ${failed} failed, ${unknown} unknown, ` +
-        `${violations.length} violations`,
-    );
-  }, progressMs);
+  if (options.plant === "no-fsync") {
+    for (const node of stage.machines) node.control({ syncLies: true });
+  }
+  const run = new Run({ options, stage, recorder, tell });
+  const limitMs = options.minutes * 60_000 * slowness + endsWithinMs;
   try {
-    await sleep(1_000);
-    while (recorder.nowMs < options.minutes * 60_000 && !signal.aborted) {
-      await faults.next(types.next().value);
-    }
-    await ground.stop();
-    tell("all is healed; checking every copy …");
-    await audit(cluster, { recorder, inserts, bank });
-    tell(`${lists.check()} list transactions checked`);
-    await ground.close();
+    await within(limitMs, "the run", run.play(signal));
+  } catch (error) {
+    recorder.violate("stuck", `the run broke off: ${(error as Error).stack}`);
   } finally {
-    clearInterval(progress);
+    await run.close();
     await stage.close();
   }
-  const leftOut = Object.keys(allFaults).filter(
-    (name) => !allFaults[name]!.needs.every((need) => has.has(need)),
-  );
-  const { faultsByType, gapsMsByType } = faults;
-  const summary = summaryOf(recorder, { seed: options.seed, faultsByType, gapsMsByType, leftOut });
-  return { summary, dir: stage.dir };
+  return { summary: summaryOf(recorder, run.story()), dir: stage.dir };
 }
 
-class Faults {
-  readonly #world: World;
-  readonly #recorder: Recorder;
-  readonly faultsByType: Record<string, number> = {};
-  readonly gapsMsByType: Record<string, number[]> = {};
-  count = 0;
+type Parts = {
+  readonly options: ChaosOptions;
+  readonly stage: Stage;
+  readonly recorder: Recorder;
+  tell(line: string): void;
+};
 
-  constructor(world: World, recorder: Recorder) {
-    this.#world = world;
-    this.#recorder = recorder;
-  }
+class Run {
+  readonly #parts: Parts;
+  readonly #prng: Prng;
+  readonly #checks: HistoryChecks;
+  readonly #file: HistoryFile | undefined;
+  readonly #ground: Ground;
+  readonly #rounds: Rounds;
+  readonly #progress: NodeJS.Timeout;
+  readonly #registers: Registers;
+  readonly #inserts: Inserts;
+  readonly #bank: Bank;
+  #checked: Checked | undefined;
+  #peakBytes = 0;
 
-  /** Breaks, waits, mends, and sees to it that all goes on. */
-  async next(type: string): Promise<void> {
-    const { cluster, prng, links, tell } = this.#world;
-    const fault = allFaults[type]!;
-    const calm = fault.damages || prng.chance(calmShare);
-    if (calm) await this.#whole(`before ${type}`);
-    const leader = await this.#leader();
-    if (leader === undefined) return;
-    const followers = cluster.nodes.filter((node) => node !== leader);
-    const target = fault.hitsLeader ? leader : followers[prng.integer(0, followers.length)]!;
-    this.#recorder.forget();
-    const fromMs = this.#recorder.nowMs;
-    try {
-      await fault.run(this.#world, target);
-    } catch (error) {
-      throw new Error(`${type} of ${target.id}: ${(error as Error).message}`, { cause: error });
-    }
-    await links.heal();
-    for (const node of cluster.nodes) {
-      node.thaw();
-      await cluster.start(node);
-    }
-    await this.#recovered(type);
-    const gapMs = this.#recorder.longestGapSince(fromMs);
-    this.count++;
-    this.faultsByType[type] = (this.faultsByType[type] ?? 0) + 1;
-    if (fault.isFailover && calm) {
-      this.gapsMsByType[type] ??= [];
-      this.gapsMsByType[type].push(gapMs);
-    }
-    tell(
-      `${type} of ${target.id}${calm ? "" : ", others not whole"}: ${Math.round(gapMs)} ms without an acknowledgement`,
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { options, stage, recorder, tell } = parts;
+    const { cluster, spare, links, native } = stage;
+    const prng = new Prng(options.seed);
+    this.#prng = prng;
+    this.#checks = new HistoryChecks(({ kind, text, count }) =>
+      recorder.violate(kind, text, count),
     );
-    if (fault.damages) await this.#whole(`after ${type}`);
-    await sleep(prng.integer(300, 1_500));
-  }
-
-  async #leader() {
-    try {
-      return await this.#world.cluster.leader(recoversWithinMs);
-    } catch (error) {
-      this.#recorder.violate("stuck", (error as Error).message);
-      return undefined;
+    const sinks: Sink[] = [(event: HistoryEvent) => this.#checks.add(event)];
+    if (options.history !== undefined) {
+      const file = new HistoryFile(options.history);
+      this.#file = file;
+      sinks.push((event) => file.add(event));
     }
+    const history = new History(sinks);
+    const plant = options.plant === "no-fsync" ? undefined : options.plant;
+    const ground = new Ground({ recorder, history, prng: prng.child() }, cluster.nodes, plant);
+    this.#ground = ground;
+    this.#inserts = new Inserts(ground, options.clients);
+    this.#registers = new Registers(ground, registerCount);
+    this.#bank = new Bank(ground, bankClients);
+    new Lists(ground, listClients);
+    new Cells(ground, cellGroups);
+    new Sessions(ground, sessionClients);
+    const registers = this.#registers;
+    const world: World = { cluster, spare, links, ground, registers, prng, native, tell };
+    this.#rounds = new Rounds(world);
+    this.#progress = setInterval(() => this.#tellProgress(), progressMs);
   }
 
-  async #recovered(type: string): Promise<void> {
-    const wanted = this.#recorder.acked + acksAgain;
-    const untilMs = this.#recorder.nowMs + recoversWithinMs;
-    while (this.#recorder.acked < wanted) {
-      if (this.#recorder.nowMs > untilMs) {
-        this.#recorder.violate("stuck", `no writes for ${recoversWithinMs} ms after ${type}`);
-        return;
+  async play(signal: AbortSignal): Promise<void> {
+    const { options, stage, recorder, tell } = this.#parts;
+    const types = shuffled(options.only, stage.has, this.#prng.child());
+    await sleep(1_000);
+    try {
+      while (recorder.nowMs < options.minutes * 60_000 && !signal.aborted) {
+        await this.#rounds.next(types.next().value);
       }
-      await sleep(10);
-    }
-  }
-
-  async #whole(when: string): Promise<void> {
-    try {
-      await this.#world.cluster.whole(wholeWithinMs);
     } catch (error) {
-      const why = (error as Error).message;
-      this.#recorder.violate("stuck", `${when}: ${why}`);
+      // What was acknowledged is looked at all the same.
+      recorder.violate("stuck", `no more faults: ${(error as Error).stack}`);
     }
+    await within(loadEndsWithinMs, "the last requests", this.#ground.stop());
+    tell("all is healed; checking every copy …");
+    await audit(stage.cluster, { recorder, inserts: this.#inserts, bank: this.#bank });
+    tell("checking the end of the history …");
+    this.#checked = await this.#checks.finish();
   }
-}
 
-/** Seconds since the start, for a line of the story. */
-export function clock(ms: number): string {
-  return `${(ms / 1000).toFixed(1).padStart(7)} s`;
+  story(): Story {
+    const { options, stage } = this.#parts;
+    const { faultsByType, gapsMsByType } = this.#rounds;
+    const leftOut = Object.keys(allFaults).filter(
+      (name) => !allFaults[name]!.needs.every((need) => stage.has.has(need)),
+    );
+    const planned = Object.keys(gapsMsByType).filter((name) => allFaults[name]!.isPlanned);
+    return {
+      ...{ seed: options.seed, minutes: options.minutes, plant: options.plant },
+      ...{ faultsByType, gapsMsByType, planned, leftOut },
+      checked: this.#checked,
+      memoryPeakMb: Math.round(this.#peakBytes / 1e6),
+    };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#progress);
+    await this.#checks.close();
+    await this.#ground.close();
+    this.#file?.close();
+  }
+
+  #tellProgress(): void {
+    const { recorder, tell } = this.#parts;
+    const { acked, failed, unknown, violations } = recorder;
+    const memory = process.memoryUsage.rss();
+    this.#peakBytes = Math.max(this.#peakBytes, memory);
+    tell(
+      `${this.#rounds.count} faults, ${acked} acked, ${failed} failed, ${unknown} unknown, ` +
+        `${violations.length} violations, ${Math.round(memory / 1e6)} MB, ` +
+        `${this.#checks.pending} windows to check`,
+    );
+  }
 }

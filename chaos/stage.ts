@@ -7,11 +7,13 @@ import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts } from "../test/process/cluster.ts";
 import type { Need } from "./faults/fault.ts";
-import { accountRows, bankSchema } from "./load/bank.ts";
+import { bankSchema } from "./load/bank.ts";
+import { cellsSchema } from "./load/cells.ts";
 import { Hrana } from "./load/hrana.ts";
 import { insertsSchema } from "./load/inserts.ts";
 import { listsSchema } from "./load/lists.ts";
 import { registerRows, registersSchema } from "./load/registers.ts";
+import { sessionsIndex, sessionsSchema } from "./load/sessions.ts";
 import { buildNative, type Native } from "./native/build.ts";
 import { Links } from "./network/links.ts";
 import { ChaosCluster } from "./nodes/chaos-cluster.ts";
@@ -32,14 +34,22 @@ const startsWithinMs = 60_000;
 export class Stage {
   readonly dir: string;
   readonly cluster: ChaosCluster;
+  /** A machine that is no member, and does not run. */
+  readonly spare: ChaosNode;
   readonly links: Links;
   readonly native: Native | undefined;
   /** What faults may need and find. */
   readonly has: ReadonlySet<Need>;
 
-  private constructor(parts: Pick<Stage, "dir" | "cluster" | "links" | "native" | "has">) {
+  readonly #machines: readonly ChaosNode[];
+
+  private constructor(
+    parts: Pick<Stage, "dir" | "cluster" | "spare" | "links" | "native" | "has">,
+  ) {
     this.dir = parts.dir;
+    this.#machines = [...parts.cluster.nodes, parts.spare];
     this.cluster = parts.cluster;
+    this.spare = parts.spare;
     this.links = parts.links;
     this.native = parts.native;
     this.has = parts.has;
@@ -49,7 +59,7 @@ export class Stage {
   static async set(options: StageOptions): Promise<Stage> {
     const dir = mkdtempSync(join(options.dir, "paceline-chaos-"));
     const native = buildNative(dir);
-    const ids = Array.from({ length: options.nodes }, (_, n) => String.fromCharCode(97 + n));
+    const ids = Array.from({ length: options.nodes + 1 }, (_, n) => String.fromCharCode(97 + n));
     const ports = await freePorts(ids.length * 2);
     const links = new Links(ids);
     const nodes: ChaosNode[] = [];
@@ -60,13 +70,14 @@ export class Stage {
       const disk = NodeDisk.make(dir, id, options.mountable);
       const node = new ChaosNode({
         ...{ id, port, proxyPort, disk, dir, preload: native?.preload },
-        // A short log, so that a node that was away for long copies pages.
-        args: ["--keep-log", "32M", "--readers", "2"],
+        // A short log, so that a node that was away for long copies pages; and it need not wait for them.
+        args: ["--keep-log", "32M", "--readers", "2", "--sync-rate", "64M"],
         onCrash: options.onCrash,
         onSpawn: (id, pid) => links.owner(id, pid),
       });
       nodes.push(node);
     }
+    const spare = nodes.pop()!;
     const cluster = new ChaosCluster(nodes);
     await cluster.startAll();
     await makeTables(await cluster.leader());
@@ -74,28 +85,28 @@ export class Stage {
     const has = new Set<Need>();
     if (options.mountable) has.add("mounts");
     if (native !== undefined) has.add("preload");
-    return new Stage({ dir, cluster, links, native, has });
+    return new Stage({ dir, cluster, spare, links, native, has });
+  }
+
+  /** Also those that are no members now. */
+  get machines(): readonly ChaosNode[] {
+    return this.#machines;
   }
 
   /** Everything ends, at once. What was mounted stays readable in its image. */
   async close(): Promise<void> {
-    await Promise.all(this.cluster.nodes.map((node) => node.kill(true)));
+    await Promise.all(this.machines.map((node) => node.kill(true)));
     this.links.close();
-    for (const { disk } of this.cluster.nodes) await disk.unmount().catch(() => {});
+    for (const { disk } of this.machines) await disk.unmount().catch(() => {});
   }
 }
 
 async function makeTables(leader: ChaosNode): Promise<void> {
   const client = new Hrana(leader.url);
   for (const sql of [
-    ...[
-      insertsSchema,
-      registersSchema,
-      ...bankSchema,
-      ...listsSchema,
-      "CREATE TABLE vanished (id INTEGER)",
-    ],
-    ...[registerRows(registerCount), accountRows()],
+    ...[insertsSchema, registersSchema, ...bankSchema, ...listsSchema],
+    ...[cellsSchema, sessionsSchema, sessionsIndex, "CREATE TABLE vanished (id INTEGER)"],
+    registerRows(registerCount),
   ]) {
     const outcome = await client.ask({ statements: [{ sql }], timeoutMs: 20_000 });
     if (outcome.type !== "ok") throw new Error(`${sql}: ${outcome.code} ${outcome.message}`);

@@ -26,7 +26,8 @@ if (what === "fix") {
   step("types", bin("tsc"), ["--noEmit"]);
   step("lint and format", bin("biome"), ["check", "."]);
   step("tidy", process.execPath, ["tools/tidy.ts"]);
-  test("unit tests", ["src/**/*.test.ts", "proof/**/*.test.ts", "tools/*.test.ts"], 2);
+  const unit = ["src", "proof", "chaos", "tools"].map((folder) => `${folder}/**/*.test.ts`);
+  test("unit tests", unit, 2);
   if (what === "all") {
     step(`simulation (${seeds} seeds)`, process.execPath, ["proof/sim.ts", "--seeds", `${seeds}`]);
     test("tests of whole processes", ["test/**/*.test.ts"], 1);

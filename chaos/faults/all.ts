@@ -4,6 +4,7 @@ import type { Prng } from "../../src/base/prng.ts";
 import { damageFaults } from "./damage.ts";
 import { diskFaults } from "./disks.ts";
 import type { Fault, Need } from "./fault.ts";
+import { membershipFaults } from "./membership.ts";
 import { networkFaults } from "./network.ts";
 import { processFaults } from "./processes.ts";
 
@@ -12,6 +13,7 @@ export const allFaults: Readonly<Record<string, Fault>> = {
   ...networkFaults,
   ...diskFaults,
   ...damageFaults,
+  ...membershipFaults,
 };
 
 /** The faults whose needs are met, shuffled anew whenever each has had its turn: every type comes equally often. */

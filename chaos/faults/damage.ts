@@ -17,7 +17,7 @@ import { type Fault, ofFollower, ofLeader, type World } from "./fault.ts";
 const damages = { damages: true } as const;
 const pageSize = 4096;
 /** A node that must refuse to start does so within this time. */
-const refusesWithinMs = 10_000;
+const refusesWithinMs = 60_000;
 
 export const damageFaults: Record<string, Fault> = {
   "bit-flips-in-database": ofFollower(flipPages, damages),

@@ -5,6 +5,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ChaosNode } from "../nodes/chaos-node.ts";
 import { type Fault, ofAll, ofFollower, ofLeader, type World } from "./fault.ts";
 
+const jumpHours = [1, -1, 240, -8_760, 0.01];
+/** A node that meets a failing sync, also on a busy machine, has ended by then. */
+const endsWithinMs = 30_000;
+
 const mounts = { needs: ["mounts"] } as const;
 const preload = { needs: ["preload"] } as const;
 const powerCut = { needs: ["mounts", "preload"] } as const;
@@ -21,7 +25,8 @@ export const diskFaults: Record<string, Fault> = {
   "sync-error-follower": ofFollower(syncError, preload),
   "slow-sync-leader": ofAll(slowSync, preload),
   "slow-sync-follower": ofFollower(slowSync, preload),
-  "wall-clock-jumps": ofAll(jumpClock, preload),
+  "wall-clock-jumps": ofAll((world, node) => jumpClocks(world, [node]), preload),
+  "wall-clocks-jump-apart": ofAll((world) => jumpClocks(world, world.cluster.nodes), preload),
 };
 
 /** The disk first: what the node still says afterwards cannot have been synced afterwards. */
@@ -61,10 +66,13 @@ async function syncError(world: World, node: ChaosNode): Promise<void> {
   node.mayExit = true;
   node.control({ syncErrno: constants.errno.EIO });
   // A node whose sync failed must not go on; it gets some time to meet one.
-  const ended = await Promise.race([node.gone.then(() => true), sleep(6_000, false)]);
+  const ended = await Promise.race([node.gone.then(() => true), sleep(endsWithinMs, false)]);
   node.control({});
   if (!ended) {
-    world.ground.recorder.violate("stuck", `${node.id} went on for 6 s although fsync failed`);
+    world.ground.recorder.violate(
+      "stuck",
+      `${node.id} went on for ${endsWithinMs} ms although fsync failed`,
+    );
     await node.kill(true);
   }
   await revive(world, node);
@@ -76,13 +84,16 @@ async function slowSync(world: World, node: ChaosNode): Promise<void> {
   node.control({});
 }
 
-/** Forward and back again, on the leader, without touching anything that only goes forward. */
-async function jumpClock(world: World, node: ChaosNode): Promise<void> {
-  for (const hours of [1, -1, 240]) {
-    node.control({ wallMs: hours * 3_600_000 });
-    await sleep(world.prng.integer(300, 1_200));
+/** Forward and back again, each node for itself, without touching anything that only goes forward. */
+async function jumpClocks({ prng }: World, nodes: readonly ChaosNode[]): Promise<void> {
+  for (let jumps = 0; jumps < 3; jumps++) {
+    for (const node of nodes) {
+      const hours = jumpHours[prng.integer(0, jumpHours.length)]!;
+      node.control({ wallMs: hours * 3_600_000 });
+    }
+    await sleep(prng.integer(300, 1_200));
   }
-  node.control({});
+  for (const node of nodes) node.control({});
 }
 
 /** The disk is well again: a node that has stopped itself is started, one that goes on goes on. */

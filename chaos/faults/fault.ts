@@ -16,6 +16,8 @@ import type { ChaosNode } from "../nodes/chaos-node.ts";
 
 export type World = {
   readonly cluster: ChaosCluster;
+  /** A machine that belongs to no cluster; a fault may use it and leaves it as it was. */
+  readonly spare: ChaosNode;
   readonly links: Links;
   readonly ground: Ground;
   readonly registers: Registers;
@@ -33,15 +35,17 @@ export type Fault = {
   readonly hitsLeader: boolean;
   /** Takes the leader away and leaves a majority: the time until the next acknowledgement is a failover. */
   readonly isFailover: boolean;
+  /** Somebody asked for it, so the time until the next acknowledgement is no failover after a failure. */
+  readonly isPlanned: boolean;
   /** Damages what a disk keeps: the atlas allows it only when all nodes are whole, and waits for it afterwards. */
   readonly damages: boolean;
   /** Breaks, waits, mends. */
   run(world: World, target: ChaosNode): Promise<void>;
 };
 
-type Options = Partial<Pick<Fault, "needs" | "damages" | "isFailover">>;
+type Options = Partial<Pick<Fault, "needs" | "damages" | "isFailover" | "isPlanned">>;
 
-const usual = { needs: [], damages: false, isFailover: false };
+const usual = { needs: [], damages: false, isFailover: false, isPlanned: false };
 
 /** Of the leader, which another node must replace. */
 export function ofLeader(run: Fault["run"], options: Options = {}): Fault {

@@ -48,7 +48,7 @@ async function freezeAndThaw(world: World, node: ChaosNode): Promise<void> {
 
 async function restart({ cluster, ground }: World, node: ChaosNode): Promise<void> {
   const how = await node.stop();
-  if (how !== "exit status 0") {
+  if (!node.endedWell(how)) {
     ground.recorder.violate("stuck", `${node.id} was asked to stop and ended with ${how}`);
   }
   await cluster.start(node);

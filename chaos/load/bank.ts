@@ -1,12 +1,14 @@
 /**
  * Transfers between accounts, each an interactive transaction of several requests. Money is neither made nor lost: not
- * in what any node shows at any moment, and not in the books at the end.
+ * in what any node shows at any moment, and not in the books at the end. After a while another bank opens, so that the
+ * history of each can be checked by itself (src/sim/checkers/bank.ts).
  *
  *   torn    the sum over all accounts is not what it always is
  *   lost    an acknowledged transfer is not in the books;  risen: a refused one is
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { Actor } from "./actor.ts";
 import { type Ground, Home } from "./ground.ts";
 import type { Hrana, Outcome, Statement } from "./hrana.ts";
 import { rowsOf } from "./inserts.ts";
@@ -18,43 +20,70 @@ export const bankSchema = [
 
 const accounts = 8;
 const opening = 1_000;
+const transfersPerBank = 300;
 const betweenMs = 60;
 
-export function accountRows(): string {
-  const rows = Array.from({ length: accounts }, (_, id) => `(${id}, ${opening})`);
-  return `INSERT INTO account VALUES ${rows.join(", ")}`;
-}
+/** What every bank begins with, by account. */
+export const bankOpening: Readonly<Record<string, number>> = Object.fromEntries(
+  Array.from({ length: accounts }, (_, n) => [n, opening]),
+);
+
+const consistencies = ["linearizable", "session", "stale"] as const;
+const moveSql = "UPDATE account SET balance = balance + ? WHERE id = ?";
+const noteSql = "INSERT INTO transfer VALUES (?, ?, ?, ?)";
+const readSql = "SELECT id, balance FROM account WHERE id >= ? AND id < ?";
 
 export class Bank {
   readonly #ground: Ground;
   #transfers = 0;
+  /** The newest bank that is open; before it opens, nobody goes there. */
+  #open = -1;
   readonly #ok = new Set<number>();
   readonly #failed = new Set<number>();
 
   constructor(ground: Ground, clients: number) {
     this.#ground = ground;
-    for (let client = 0; client < clients; client++) {
-      const home = new Home(ground, client);
-      ground.loop(() => this.#transfer(home));
+    ground.loop(() => this.#openNext());
+    for (let n = 0; n < clients; n++) {
+      const actor = new Actor(ground.history, `bank-${n}`);
+      const home = new Home(ground, n);
+      ground.loop(() => this.#transfer(actor, home));
     }
-    ground.loop(() => this.#readSum());
+    const reader = new Actor(ground.history, "bank-reader");
+    ground.loop(() => this.#read(reader));
   }
 
-  async #transfer(home: Home): Promise<void> {
+  /** All accounts in one statement, which may be repeated whatever came of it. */
+  async #openNext(): Promise<void> {
+    const next = Math.floor(this.#transfers / transfersPerBank);
+    await sleep(betweenMs);
+    if (next <= this.#open) return;
+    const rows = Array.from({ length: accounts }, (_, n) => `(${next * accounts + n}, ${opening})`);
+    const sql = `INSERT OR IGNORE INTO account VALUES ${rows.join(", ")}`;
+    const outcome = await this.#ground.any().ask({ statements: [{ sql }] });
+    if (outcome.type === "ok") this.#open = next;
+  }
+
+  async #transfer(actor: Actor, home: Home): Promise<void> {
+    if (this.#open === -1) return await sleep(betweenMs);
     const { prng, recorder } = this.#ground;
+    const bank = this.#open;
     const id = this.#transfers++;
-    const source = prng.integer(0, accounts);
-    const target = (source + prng.integer(1, accounts)) % accounts;
+    const from = prng.integer(0, accounts);
+    const to = (from + prng.integer(1, accounts)) % accounts;
     const amount = prng.integer(1, 50);
-    const move = "UPDATE account SET balance = balance + ? WHERE id = ?";
+    const [source, target] = [bank * accounts + from, bank * accounts + to];
+    const value = { from: String(from), to: String(to), amount };
     // One statement per request: after an error, the next would be a transaction of its own.
-    const outcome = await transact(home.node, [
-      { sql: "BEGIN IMMEDIATE" },
-      { sql: move, args: [-amount, source] },
-      { sql: move, args: [amount, target] },
-      { sql: "INSERT INTO transfer VALUES (?, ?, ?, ?)", args: [id, source, target, amount] },
-      { sql: "COMMIT" },
-    ]);
+    const outcome = await actor.does({ op: "transfer", key: `bank/${bank}`, value }, () =>
+      transact(home.node, [
+        { sql: "BEGIN IMMEDIATE" },
+        { sql: moveSql, args: [-amount, source] },
+        { sql: moveSql, args: [amount, target] },
+        { sql: noteSql, args: [id, source, target, amount] },
+        { sql: "COMMIT" },
+      ]),
+    );
     if (outcome.type === "ok") this.#ok.add(id);
     if (outcome.type === "failed") this.#failed.add(id);
     recorder.write(outcome);
@@ -62,21 +91,26 @@ export class Bank {
     else await home.retreat(outcome);
   }
 
-  async #readSum(): Promise<void> {
-    const outcome = await this.#ground.any().ask({
-      statements: [{ sql: "SELECT sum(balance), count(*) FROM account" }],
-      consistency: this.#ground.prng.chance(0.5) ? "stale" : "session",
-    });
+  async #read(actor: Actor): Promise<void> {
     await sleep(betweenMs);
-    if (outcome.type !== "ok") return;
-    this.#ground.recorder.read("sum");
-    this.#checkSum(outcome.rows[0]![0]![0] as number, `at ${outcome.position}`);
-  }
-
-  #checkSum(sum: number, where: string): void {
-    if (sum !== accounts * opening) {
-      this.#ground.recorder.violate("torn", `the accounts sum up to ${sum} ${where}`);
-    }
+    const bank = this.#open;
+    if (bank === -1) return;
+    const consistency = consistencies[this.#ground.prng.integer(0, consistencies.length)]!;
+    const first = bank * accounts;
+    const statements = [{ sql: readSql, args: [first, first + accounts] }];
+    const outcome = await actor.does(
+      { op: "read", key: `bank/${bank}`, value: consistency },
+      async () => {
+        const outcome = await this.#ground.any().ask({ statements, consistency });
+        const unopened = outcome.type === "ok" && outcome.rows[0]!.length === 0;
+        if (!unopened || consistency === "linearizable") return outcome;
+        // A node that is behind does not know of this bank yet: that is no answer about it.
+        return { ...outcome, type: "failed", code: "", message: "", answered: true } as Outcome;
+      },
+      ({ rows }) =>
+        Object.fromEntries(rows[0]!.map(([id, balance]) => [(id as number) - first, balance!])),
+    );
+    if (outcome.type === "ok") this.#ground.recorder.read("bank");
   }
 
   /** The books of one node. */
@@ -84,20 +118,19 @@ export class Bank {
     const { recorder } = this.#ground;
     const balances = await rowsOf(node, "SELECT id, balance FROM account");
     const books = await rowsOf(node, "SELECT id, source, target, amount FROM transfer");
-    this.#checkSum(
-      balances.reduce((sum, [, balance]) => sum + (balance as number), 0),
-      `on ${name}`,
-    );
-    const expected = new Array<number>(accounts).fill(opening);
+    const expected = new Map<number, number>(balances.map(([id]) => [id as number, opening]));
+    if (balances.length % accounts !== 0) {
+      recorder.violate("torn", `${name} has ${balances.length} accounts, no whole number of banks`);
+    }
     for (const [, source, target, amount] of books as readonly number[][]) {
-      expected[source!]! -= amount!;
-      expected[target!]! += amount!;
+      expected.set(source!, expected.get(source!)! - amount!);
+      expected.set(target!, expected.get(target!)! + amount!);
     }
     for (const [id, balance] of balances as readonly [number, number][]) {
-      if (balance === expected[id]) continue;
+      if (balance === expected.get(id)) continue;
       recorder.violate(
         "torn",
-        `${name}: account ${id} has ${balance}, its transfers say ${expected[id]}`,
+        `${name}: account ${id} has ${balance}, its transfers say ${expected.get(id)}`,
       );
     }
     const present = new Set(books.map(([id]) => id as number));

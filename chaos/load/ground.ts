@@ -4,7 +4,8 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Prng } from "../../src/base/prng.ts";
-import { Hrana, type Outcome } from "./hrana.ts";
+import type { History } from "../history/history.ts";
+import { Hrana, type Outcome, type Plant } from "./hrana.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** Requests after which a client tries another node though all is well. */
@@ -12,15 +13,22 @@ const movesEvery = 60;
 
 export class Ground {
   readonly recorder: Recorder;
+  readonly history: History;
   readonly prng: Prng;
   readonly #clients: readonly Hrana[];
   readonly #loops: Promise<void>[] = [];
   #stopped = false;
 
-  constructor(recorder: Recorder, prng: Prng, urls: readonly string[]) {
+  /** `nodes` by name; a client of each is made here. */
+  constructor(
+    { recorder, history, prng }: Pick<Ground, "recorder" | "history" | "prng">,
+    nodes: readonly { readonly id: string; readonly url: string }[],
+    plant?: Plant,
+  ) {
     this.recorder = recorder;
+    this.history = history;
     this.prng = prng;
-    this.#clients = urls.map((url) => new Hrana(url));
+    this.#clients = nodes.map(({ id, url }) => new Hrana(url, { name: id, plant }));
   }
 
   get stopped(): boolean {

@@ -34,6 +34,8 @@ export type Outcome =
       readonly rows: readonly (readonly Row[])[];
       readonly position: string | undefined;
       readonly stream: string | undefined;
+      /** Of the client that asked. */
+      readonly node?: string | undefined;
     }
   | {
       readonly type: "failed" | "unknown";
@@ -42,20 +44,57 @@ export type Outcome =
       /** By the node; else the connection failed. */
       readonly answered: boolean;
       readonly stream?: string | undefined;
+      readonly node?: string | undefined;
     };
+
+/**
+ * A lie of the harness, to see that the checks can fail:
+ *   stale-reads  linearizable reads are asked for as stale ones, as if nodes did not look whether they still lead
+ *   lost-write   one write in a hundred is never sent, and counts as acknowledged
+ */
+export type Plant = "stale-reads" | "lost-write";
+
+export type HranaOptions = {
+  readonly name?: string;
+  readonly plant?: Plant | undefined;
+};
 
 const timeoutMs = 6_000;
 const connectMs = 1_000;
 
 export class Hrana {
   readonly #pool: Pool;
+  readonly #name: string | undefined;
+  readonly #plant: Plant | undefined;
+  #asked = 0;
 
-  constructor(url: string) {
+  constructor(url: string, { name, plant }: HranaOptions = {}) {
+    this.#name = name;
+    this.#plant = plant;
     this.#pool = new Pool(url, { connections: 256, connect: { timeout: connectMs } });
   }
 
   /** Runs statements in one pipeline. With several, an error of one is the outcome; those before it did happen. */
   async ask(ask: Ask): Promise<Outcome> {
+    return { ...(await this.#ask(this.#twist(ask))), node: this.#name };
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  /** What is asked instead, when a lie is planted. */
+  #twist(ask: Ask): Ask {
+    if (this.#plant === "stale-reads" && ask.consistency === "linearizable") {
+      return { ...ask, consistency: "stale" };
+    }
+    if (this.#plant === "lost-write" && ask.statements[0]?.sql.startsWith("INSERT INTO written")) {
+      if (++this.#asked % 100 === 0) return { ...ask, statements: [{ sql: "SELECT 1" }] };
+    }
+    return ask;
+  }
+
+  async #ask(ask: Ask): Promise<Outcome> {
     const stmts = ask.statements.map(({ sql, args = [] }) => ({
       ...{ sql, args: args.map(encodeValue) },
     }));
@@ -82,10 +121,6 @@ export class Hrana {
     } catch (error) {
       return broken(error);
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#pool.destroy();
   }
 }
 

@@ -3,17 +3,22 @@
  * an acknowledged row is looked for at once, with a linearizable read through any node.
  */
 
+import { Actor } from "./actor.ts";
 import { type Ground, Home } from "./ground.ts";
 import type { Hrana, Value } from "./hrana.ts";
 
 export const insertsSchema =
   "CREATE TABLE written (client INTEGER, seq INTEGER, filler TEXT, PRIMARY KEY (client, seq)) WITHOUT ROWID";
 
+const insertSql = "INSERT INTO written VALUES (?, ?, ?)";
+const lookSql = "SELECT 1 FROM written WHERE client = ? AND seq = ?";
 const marks = { pending: 0, ok: 1, failed: 2, unknown: 3 } as const;
 const rowsPerCheck = 50_000;
 
 type Client = {
   readonly id: number;
+  readonly actor: Actor;
+  readonly home: Home;
   seqs: number;
   marks: Uint8Array;
   /** Rows before this one have been looked at by `checkNew`. */
@@ -27,15 +32,20 @@ export class Inserts {
   constructor(ground: Ground, clients: number) {
     this.#ground = ground;
     for (let id = 0; id < clients; id++) {
-      const client: Client = { id, seqs: 0, marks: new Uint8Array(1024), checked: 0 };
+      const actor = new Actor(ground.history, `row-${id}`);
       const home = new Home(ground, id);
+      const client: Client = {
+        ...{ id, actor, home, seqs: 0, marks: new Uint8Array(1024), checked: 0 },
+      };
       this.#clients.push(client);
-      ground.loop(() => this.#step(client, home));
+      ground.loop(() => this.#step(client));
     }
   }
 
-  async #step(client: Client, home: Home): Promise<void> {
+  async #step(client: Client): Promise<void> {
     const { prng, recorder } = this.#ground;
+    const { actor, home } = client;
+    const key = `row/${client.id}`;
     const seq = client.seqs++;
     if (seq >= client.marks.length) {
       const grown = new Uint8Array(client.marks.length * 2);
@@ -43,26 +53,26 @@ export class Inserts {
       client.marks = grown;
     }
     const filler = "x".repeat(prng.chance(0.002) ? 20_000 : prng.integer(20, 160));
-    const outcome = await home.node.ask({
-      statements: [{ sql: "INSERT INTO written VALUES (?, ?, ?)", args: [client.id, seq, filler] }],
-    });
+    const outcome = await actor.does({ op: "add", key, value: seq }, () =>
+      home.node.ask({ statements: [{ sql: insertSql, args: [client.id, seq, filler] }] }),
+    );
     client.marks[seq] = marks[outcome.type];
     recorder.write(outcome);
     if (outcome.type !== "ok") await home.retreat(outcome);
-    else if (prng.chance(1 / 8)) await this.#lookFor(client.id, seq);
+    else if (prng.chance(1 / 8)) await this.#lookFor(client, seq);
   }
 
-  async #lookFor(client: number, seq: number): Promise<void> {
-    const outcome = await this.#ground.any().ask({
-      statements: [
-        { sql: "SELECT 1 FROM written WHERE client = ? AND seq = ?", args: [client, seq] },
-      ],
-      consistency: "linearizable",
-    });
+  async #lookFor({ id, actor }: Client, seq: number): Promise<void> {
+    const statements = [{ sql: lookSql, args: [id, seq] }];
+    const outcome = await actor.does(
+      { op: "look", key: `row/${id}` },
+      () => this.#ground.any().ask({ statements, consistency: "linearizable" }),
+      ({ rows }) => (rows[0]!.length === 0 ? null : seq),
+    );
     if (outcome.type !== "ok") return;
     this.#ground.recorder.read("row");
     if (outcome.rows[0]!.length === 0) {
-      this.#ground.recorder.violate("stale", `row ${client}/${seq} acknowledged, then not read`);
+      this.#ground.recorder.violate("stale", `row ${id}/${seq} acknowledged, then not read`);
     }
   }
 
@@ -128,7 +138,7 @@ export async function rowsOf(
     const outcome = await node.ask({
       statements: [{ sql, args }],
       consistency: "stale",
-      timeoutMs: 30_000,
+      timeoutMs: 120_000,
     });
     if (outcome.type === "ok") return outcome.rows[0]!;
     if (tries === 5) throw new Error(`${sql}: ${outcome.code} ${outcome.message}`);

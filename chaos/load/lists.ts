@@ -1,15 +1,14 @@
 /**
- * Transactions that append to lists and read them, one request each, through all nodes; the whole history is kept and
- * checked at the end for strict serializability (src/sim/checkers/transactions.ts). Some reads go alone, linearizable,
- * to any node, and take part in the same order.
+ * Transactions that append to lists and read them, one request each, through all nodes, checked for strict
+ * serializability (src/sim/checkers/transactions.ts). Some reads go alone, linearizable, to any node, and take part in
+ * the same order.
  *
- * Keys rotate, so that lists stay short.
+ * Keys rotate, so that lists stay short; and after a while all clients go on to keys of another number, so that what
+ * belongs together can be checked while the run goes on.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { HistoryEvent } from "../../src/sim/checkers/history.ts";
-import { pairHistory } from "../../src/sim/checkers/operations.ts";
-import { checkTransactions } from "../../src/sim/checkers/transactions.ts";
+import { Actor } from "./actor.ts";
 import { type Ground, Home } from "./ground.ts";
 import type { Outcome, Statement } from "./hrana.ts";
 
@@ -21,65 +20,53 @@ export const listsSchema = [
 const keysAtOnce = 4;
 /** Appends to a key before another takes its place. */
 const appendsPerKey = 20;
+const transactionsPerNumber = 1_500;
+/** Keys of a number are below this. */
+const keySpan = 10_000;
 const betweenMs = 40;
 
 type Part = readonly ["r" | "append", number, number | readonly number[] | null];
-type Client = { readonly id: number; process: number; readonly home: Home };
+type Client = { readonly actor: Actor; readonly home: Home };
 
 export class Lists {
   readonly #ground: Ground;
-  readonly #events: HistoryEvent[] = [];
+  #transactions = 0;
   #appends = 0;
 
   constructor(ground: Ground, clients: number) {
     this.#ground = ground;
     for (let id = 0; id < clients; id++) {
-      const client = { id, process: id, home: new Home(ground, id) };
-      ground.loop(() => this.#step(client, clients));
+      const actor = new Actor(ground.history, `list-${id}`);
+      const client = { actor, home: new Home(ground, id) };
+      ground.loop(() => this.#step(client));
     }
   }
 
-  /** Checks the whole history. Findings go to the recorder; gives the number of transactions. */
-  check(): number {
-    const operations = pairHistory(this.#events);
-    const verdict = checkTransactions(operations);
-    for (const { name, text } of verdict.anomalies) {
-      this.#ground.recorder.violate("anomaly", `${name}: ${text}`);
-    }
-    return operations.length;
-  }
-
-  async #step(client: Client, clients: number): Promise<void> {
+  async #step({ actor, home }: Client): Promise<void> {
     const { prng, recorder } = this.#ground;
+    const number = Math.floor(this.#transactions++ / transactionsPerNumber);
     const alone = prng.chance(0.3);
-    const parts = alone ? [this.#part(false)] : this.#parts();
-    this.#note(client, parts, "invoke");
-    const outcome = alone ? await this.#read(parts[0]!) : await this.#transact(client, parts);
-    if (outcome.type === "ok") {
-      const rows = alone ? outcome.rows : outcome.rows.slice(1, -1);
-      const seen = parts.map((part, i): Part => {
-        if (part[0] === "append") return part;
-        return ["r", part[1], rows[i]!.map(([element]) => element as number)];
-      });
-      this.#note(client, seen, "ok", outcome.position);
-    } else {
-      this.#note(client, parts, outcome.type === "failed" ? "fail" : "info");
-    }
-    recorder.read("list transaction");
-    // Nobody knows when this one ends, so it cannot be followed by another of the same process.
-    if (outcome.type === "unknown") client.process += clients;
+    const parts = alone ? [this.#part(number, false)] : this.#parts(number);
+    const outcome = await actor.does(
+      { op: "txn", key: `list/${number}`, value: parts },
+      () => (alone ? this.#read(parts[0]!) : transact(home, parts)),
+      ({ rows }) => seenBy(parts, alone ? rows : rows.slice(1, -1)),
+    );
+    if (outcome.type === "ok") recorder.read("list transaction");
+    if (parts.some(([f]) => f === "append")) recorder.write(outcome);
     if (outcome.type === "ok") await sleep(betweenMs);
-    else await client.home.retreat(outcome);
+    else await home.retreat(outcome);
   }
 
-  #parts(): Part[] {
+  #parts(number: number): Part[] {
     const count = this.#ground.prng.integer(1, 5);
-    return Array.from({ length: count }, () => this.#part(this.#ground.prng.chance(0.5)));
+    return Array.from({ length: count }, () => this.#part(number, this.#ground.prng.chance(0.5)));
   }
 
-  #part(append: boolean): Part {
+  #part(number: number, append: boolean): Part {
     const generation = Math.floor(this.#appends / (keysAtOnce * appendsPerKey));
-    const key = generation * keysAtOnce + this.#ground.prng.integer(0, keysAtOnce);
+    const place = generation * keysAtOnce + this.#ground.prng.integer(0, keysAtOnce);
+    const key = number * keySpan + (place % keySpan);
     return append ? ["append", key, ++this.#appends] : ["r", key, null];
   }
 
@@ -87,28 +74,24 @@ export class Lists {
     const statements = [readOf(key)];
     return this.#ground.any().ask({ statements, consistency: "linearizable" });
   }
+}
 
-  #transact(client: Client, parts: readonly Part[]): Promise<Outcome> {
-    const statements = parts.map(([f, key, element]): Statement => {
-      if (f === "r") return readOf(key);
-      const sql = "INSERT INTO list (k, element) VALUES (?, ?)";
-      return { sql, args: [key, element as number] };
-    });
-    const all = [{ sql: "BEGIN IMMEDIATE" }, ...statements, { sql: "COMMIT" }];
-    return client.home.node.ask({ statements: all, batch: true });
-  }
+function transact(home: Home, parts: readonly Part[]): Promise<Outcome> {
+  const statements = parts.map(([f, key, element]): Statement => {
+    if (f === "r") return readOf(key);
+    const sql = "INSERT INTO list (k, element) VALUES (?, ?)";
+    return { sql, args: [key, element as number] };
+  });
+  const all = [{ sql: "BEGIN IMMEDIATE" }, ...statements, { sql: "COMMIT" }];
+  return home.node.ask({ statements: all, batch: true });
+}
 
-  #note(
-    { process }: Client,
-    value: readonly Part[],
-    type: HistoryEvent["type"],
-    position?: string,
-  ): void {
-    const [lsn, term] = position?.split("@").map(Number) ?? [];
-    const atNs = Math.round(performance.now() * 1e6);
-    const [key, node] = [undefined, undefined];
-    this.#events.push({ process, op: "txn", key, value, type, atNs, node, term, lsn });
-  }
+/** The parts with what was read. */
+function seenBy(parts: readonly Part[], rows: (Outcome & { type: "ok" })["rows"]): Part[] {
+  return parts.map((part, i): Part => {
+    if (part[0] === "append") return part;
+    return ["r", part[1], rows[i]!.map(([element]) => element as number)];
+  });
 }
 
 function readOf(key: number): Statement {

@@ -11,6 +11,7 @@ export type ViolationKind =
   | "diverged"
   | "torn"
   | "anomaly"
+  | "undecided"
   | "stuck"
   | "crash";
 
@@ -22,7 +23,8 @@ export type Violation = {
   readonly count: number;
 };
 
-const violationsKept = 200;
+/** Of one kind; all are counted. */
+const violationsKept = 50;
 
 export class Recorder {
   readonly startMs: number = performance.now();
@@ -34,7 +36,9 @@ export class Recorder {
   readonly codes: Record<string, number> = {};
   /** The first message of each code. */
   readonly samples: Record<string, string> = {};
+  /** The first of each kind. */
   readonly violations: Violation[] = [];
+  readonly #countByKind = new Map<ViolationKind, number>();
   readonly #onViolation: (violation: Violation) => void;
   /** Times of acknowledgements since `forget`, ascending. */
   #ackMs: number[] = [];
@@ -69,9 +73,16 @@ export class Recorder {
   }
 
   violate(kind: ViolationKind, text: string, count = 1): void {
+    this.#countByKind.set(kind, this.count(kind) + count);
+    if (this.violations.filter((v) => v.kind === kind).length >= violationsKept) return;
     const violation = { kind, text, atMs: this.nowMs, count };
-    if (this.violations.length < violationsKept) this.violations.push(violation);
+    this.violations.push(violation);
     this.#onViolation(violation);
+  }
+
+  /** How many of a kind were found, those not kept included. */
+  count(kind: ViolationKind): number {
+    return this.#countByKind.get(kind) ?? 0;
   }
 
   /** The longest time without an acknowledgement that ended after `fromMs`, as clients saw it: last ok to next ok. */

@@ -8,6 +8,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { Actor, placeOf } from "./actor.ts";
 import { type Ground, Home } from "./ground.ts";
 
 export const registersSchema = "CREATE TABLE register (k INTEGER PRIMARY KEY, v INTEGER)";
@@ -15,6 +16,7 @@ export const registersSchema = "CREATE TABLE register (k INTEGER PRIMARY KEY, v 
 const writeSql = "UPDATE register SET v = ? WHERE k = ? AND v < ?";
 const readSql = "SELECT v FROM register WHERE k = ?";
 const betweenMs = 8;
+const refusedMax = 10_000;
 
 type Register = {
   readonly k: number;
@@ -23,6 +25,7 @@ type Register = {
   /** Of the newest acknowledged write. */
   position: string | undefined;
   readonly failed: Set<number>;
+  readonly actor: Actor;
 };
 
 export function registerRows(registers: number): string {
@@ -33,19 +36,21 @@ export function registerRows(registers: number): string {
 export class Registers {
   readonly #ground: Ground;
   readonly #registers: readonly Register[];
+  #reads = 0;
 
   constructor(ground: Ground, registers: number) {
     this.#ground = ground;
     this.#registers = Array.from({ length: registers }, (_, k) => ({
       ...{ k, sent: 0, acked: 0, position: undefined, failed: new Set<number>() },
+      actor: new Actor(ground.history, `register-${k}`),
     }));
     for (const register of this.#registers) {
       const home = new Home(ground, register.k);
       ground.loop(() => this.#write(register, home));
     }
-    for (let reader = 0; reader < 2; reader++) ground.loop(() => this.#readLinearizable());
-    for (let reader = 0; reader < 2; reader++) {
-      const session = new Session();
+    for (let n = 0; n < 2; n++) ground.loop(() => this.#readLinearizable());
+    for (let n = 0; n < 2; n++) {
+      const session = new Session(new Actor(ground.history, `register-session-${n}`));
       ground.loop(() => this.#readInSession(session));
     }
   }
@@ -58,16 +63,17 @@ export class Registers {
 
   async #write(register: Register, home: Home): Promise<void> {
     const v = ++register.sent;
-    const outcome = await home.node.ask({
-      statements: [{ sql: writeSql, args: [v, register.k, v] }],
-    });
+    const doing = { op: "write", key: `register/${register.k}`, value: v };
+    const outcome = await register.actor.does(doing, () =>
+      home.node.ask({ statements: [{ sql: writeSql, args: [v, register.k, v] }] }),
+    );
     this.#ground.recorder.write(outcome);
     if (outcome.type === "ok") {
       register.acked = v;
       register.position = outcome.position;
       await sleep(betweenMs);
     } else {
-      if (outcome.type === "failed") register.failed.add(v);
+      if (outcome.type === "failed") refuse(register, v);
       await home.retreat(outcome);
     }
   }
@@ -76,10 +82,14 @@ export class Registers {
     const register = this.#any();
     const atLeast = register.acked;
     const node = n === undefined ? this.#ground.any() : this.#ground.of(n);
-    const outcome = await node.ask({
-      statements: [{ sql: readSql, args: [register.k] }],
-      consistency: "linearizable",
-    });
+    const statements = [{ sql: readSql, args: [register.k] }];
+    // Reads may be many at once, so each has a name of its own.
+    const actor = new Actor(this.#ground.history, `register-read-${this.#reads++}`);
+    const outcome = await actor.does(
+      { op: "read", key: `register/${register.k}` },
+      () => node.ask({ statements, consistency: "linearizable" }),
+      ({ rows }) => rows[0]![0]![0]!,
+    );
     await sleep(betweenMs);
     if (outcome.type !== "ok") return;
     const v = outcome.rows[0]![0]![0] as number;
@@ -95,10 +105,13 @@ export class Registers {
     const { position, acked } = register;
     session.advance(position);
     const atLeast = Math.max(position === undefined ? 0 : acked, session.seen(register.k));
-    const outcome = await this.#ground.any().ask({
-      statements: [{ sql: readSql, args: [register.k] }],
-      minPosition: session.position,
-    });
+    const statements = [{ sql: readSql, args: [register.k] }];
+    const minPosition = session.position;
+    const outcome = await session.actor.does(
+      { op: "read", key: `register/${register.k}`, value: "session", asked: minPosition },
+      () => this.#ground.any().ask({ statements, minPosition }),
+      ({ rows }) => rows[0]![0]![0]!,
+    );
     await sleep(betweenMs);
     if (outcome.type !== "ok") return;
     const v = outcome.rows[0]![0]![0] as number;
@@ -124,8 +137,13 @@ export class Registers {
 
 /** What one reader has seen, wherever it read. */
 class Session {
+  readonly actor: Actor;
   position: string | undefined;
   readonly #seen = new Map<number, number>();
+
+  constructor(actor: Actor) {
+    this.actor = actor;
+  }
 
   seen(k: number): number {
     return this.#seen.get(k) ?? 0;
@@ -145,5 +163,12 @@ class Session {
 }
 
 function lsnOf(position: string): number {
-  return Number(position.split("@")[0]);
+  return placeOf(position).lsn ?? 0;
+}
+
+/** Values only rise, so one far below what is acknowledged is never seen again and need not be kept. */
+function refuse({ failed, acked }: Register, v: number): void {
+  failed.add(v);
+  if (failed.size <= refusedMax) return;
+  for (const old of failed) if (old < acked - refusedMax) failed.delete(old);
 }

@@ -12,13 +12,16 @@ type ClusterStatus = NonNullable<Awaited<ReturnType<TestCluster["statusOf"]>>>;
 const askMs = 1_500;
 
 export class ChaosCluster {
-  readonly nodes: readonly ChaosNode[];
-  /** As `--cluster` wants it: all members at the addresses of the proxy. */
-  readonly members: string;
+  /** The members; a machine that is none for the moment is not among them. */
+  nodes: readonly ChaosNode[];
 
   constructor(nodes: readonly ChaosNode[]) {
     this.nodes = nodes;
-    this.members = nodes.map((n) => `${n.id}=${n.address}`).join(",");
+  }
+
+  /** As `--cluster` wants it: all members at the addresses of the proxy. */
+  get members(): string {
+    return this.nodes.map((n) => `${n.memberId}=${n.address}`).join(",");
   }
 
   node(id: string): ChaosNode {
@@ -26,11 +29,11 @@ export class ChaosCluster {
   }
 
   async startAll(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.start(this.members)));
+    await Promise.all(this.nodes.map((node) => this.start(node)));
   }
 
   async start(node: ChaosNode): Promise<void> {
-    await node.start(this.members);
+    await node.start(["--cluster", this.members]);
   }
 
   /** The node that says it leads, if one does now. */
@@ -48,7 +51,7 @@ export class ChaosCluster {
     return (await Promise.all(asked)).find((node) => node !== undefined);
   }
 
-  async leader(withinMs = 30_000): Promise<ChaosNode> {
+  async leader(withinMs = 60_000): Promise<ChaosNode> {
     const until = performance.now() + withinMs;
     while (performance.now() < until) {
       const leader = await this.leaderNow();
@@ -81,20 +84,33 @@ export class ChaosCluster {
     await this.#until(withinMs, "the nodes have caught up", (status) => {
       const reached = status.nodes.map((n) => n.appliedLsn ?? -1);
       wanted ??= Math.max(...status.nodes.map((n) => n.committedLsn ?? 0));
-      return status.nodes.length >= this.nodes.length && reached.every((lsn) => lsn >= wanted!);
+      return this.#hasAll(status) && reached.every((lsn) => lsn >= wanted!);
     });
   }
 
   /** Waits until, without load, all nodes are at one position with one checksum. */
   async settled(withinMs: number): Promise<void> {
-    await this.#until(withinMs, "the nodes are equal", ({ nodes }) => {
+    await this.#until(withinMs, "the nodes are equal", (status) => {
+      const { nodes } = status;
+      if (!this.#hasAll(status)) return false;
       const places = new Set(nodes.map((n) => `${n.appliedLsn}/${n.committedLsn}/${n.checksum}`));
       return (
-        nodes.length >= this.nodes.length &&
         places.size === 1 &&
         nodes.every((n) => n.reachable && n.checksum && n.appliedLsn === n.committedLsn)
       );
     });
+  }
+
+  /** Waits until the leader knows a node as a voter, or as no member. */
+  async membership(node: ChaosNode, is: "voter" | "none", withinMs: number): Promise<void> {
+    await this.#until(withinMs, `${node.memberId} is ${is}`, ({ nodes }) => {
+      const kind = nodes.find((n) => n.id === node.memberId)?.kind;
+      return is === "voter" ? kind === "voter" : kind === undefined;
+    });
+  }
+
+  #hasAll({ nodes }: ClusterStatus): boolean {
+    return this.nodes.every(({ memberId }) => nodes.some((n) => n.id === memberId));
   }
 
   async #until(
@@ -110,7 +126,7 @@ export class ChaosCluster {
       await sleep(100);
     }
     const short = last?.nodes.map(
-      (n) => `${n.id} ${n.role} ${n.appliedLsn}/${n.committedLsn} ${n.checksum}`,
+      (n) => `${n.id} ${n.kind} ${n.role} ${n.appliedLsn}/${n.committedLsn} ${n.checksum}`,
     );
     throw new Error(`not within ${withinMs} ms: ${what} (${short?.join("; ")})`);
   }

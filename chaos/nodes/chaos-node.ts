@@ -39,12 +39,16 @@ export class ChaosNode {
   readonly #controlPath: string;
   #child: ChildProcess | undefined;
   #gone: Promise<string> = Promise.resolve("");
+  #names = 1;
+  /** As the cluster knows it. `id` names the machine, which may come back as another member. */
+  memberId: string;
   /** While its disk fails a node may end by itself. */
   mayExit = false;
 
   constructor(setup: NodeSetup) {
     this.#setup = setup;
     this.id = setup.id;
+    this.memberId = setup.id;
     this.disk = setup.disk;
     this.url = `http://127.0.0.1:${setup.port}`;
     this.address = `127.0.0.1:${setup.proxyPort}`;
@@ -62,25 +66,29 @@ export class ChaosNode {
     return this.#gone;
   }
 
-  async start(cluster: string): Promise<void> {
+  /** From now on it is a member that nobody has heard of. Its disk must be empty. */
+  rename(): void {
+    this.memberId = `${this.id}-${++this.#names}`;
+  }
+
+  /** `membership` is what `paceline start` is told of the other members. */
+  async start(membership: readonly string[]): Promise<void> {
     if (this.#child !== undefined) return;
     const { port, preload, args } = this.#setup;
     const log = openSync(this.logPath, "a");
-    const flags = ["--id", this.id, "--dir", this.disk.dataDir, "--listen", `127.0.0.1:${port}`];
-    const child = spawn(
-      process.execPath,
-      [main, "start", ...flags, "--cluster", cluster, ...args],
-      {
-        stdio: ["ignore", log, log],
-        // A group of its own, so that a whole machine can be stopped or killed, its SQL processes included.
-        detached: true,
-        env: {
-          ...process.env,
-          PACELINE_CHAOS_CONTROL: this.#controlPath,
-          ...(preload === undefined ? {} : { LD_PRELOAD: preload }),
-        },
+    const flags = [
+      ...["--id", this.memberId, "--dir", this.disk.dataDir, "--listen", `127.0.0.1:${port}`],
+    ];
+    const child = spawn(process.execPath, [main, "start", ...flags, ...membership, ...args], {
+      stdio: ["ignore", log, log],
+      // A group of its own, so that a whole machine can be stopped or killed, its SQL processes included.
+      detached: true,
+      env: {
+        ...process.env,
+        PACELINE_CHAOS_CONTROL: this.#controlPath,
+        ...(preload === undefined ? {} : { LD_PRELOAD: preload }),
       },
-    );
+    });
     writeSync(log, `[${new Date().toISOString()} start, pid ${child.pid}]\n`);
     closeSync(log);
     this.#child = child;
@@ -95,6 +103,18 @@ export class ChaosNode {
       });
     });
     await this.#setup.onSpawn(this.id, child.pid!);
+  }
+
+  /** Whether it answers at all. */
+  async serves(): Promise<boolean> {
+    if (!this.isRunning) return false;
+    try {
+      const response = await fetch(`${this.url}/health`, { signal: AbortSignal.timeout(2_000) });
+      await response.arrayBuffer();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** SIGKILL of the main process alone, or of everything that belongs to the node. */
@@ -117,7 +137,7 @@ export class ChaosNode {
   }
 
   /** SIGTERM; SIGKILL after a while. Tells whether it went in time, and how. */
-  async stop(withinMs = 15_000): Promise<string> {
+  async stop(withinMs = 60_000): Promise<string> {
     const child = this.#child;
     if (child === undefined) return "was not running";
     this.#child = undefined;
@@ -126,6 +146,12 @@ export class ChaosNode {
     const how = await this.#gone;
     clearTimeout(timer);
     return how;
+  }
+
+  /** After `stop`: in order, or late on a busy machine, and saying so. */
+  endedWell(how: string): boolean {
+    const isLate = how === "exit status 1" && this.tail(600).includes("did not stop within");
+    return how === "exit status 0" || isLate;
   }
 
   /** The end of what it printed. */

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const imageBytes = 2 * 1024 ** 3;
 const fillersMax = 40;
 /** A mount point is busy as long as processes of a killed node have files open; they notice within half a second. */
-const unmountWithinMs = 15_000;
+const unmountWithinMs = 60_000;
 
 export class NodeDisk {
   /** Mount point, or the plain directory. */
