@@ -1,6 +1,7 @@
 /**
  * The faults of a run, one after the other. Each is mended before the next begins, and the cluster must then
- * acknowledge writes again within a bounded time: a run checks that Paceline recovers, not only that it does nothing wrong.
+ * acknowledge writes again within a bounded time: a run checks that Paceline recovers, not only that it does nothing
+ * wrong.
  *
  * The bounds are for a machine with much else to do: they tell a hang from a slow machine, not fast from slow.
  */
