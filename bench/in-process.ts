@@ -19,6 +19,7 @@ const noLinks: Links = {
   send: () => false,
   openSync: () => Promise.reject(new Error("no other node")),
   isUp: () => false,
+  sentBytes: 0,
   close: () => {},
 };
 
@@ -34,6 +35,7 @@ export async function inProcessWrites(dir: string, seconds: number): Promise<InP
     forwarder: new Forwarder({ token: "bench", self }),
     initial: [{ id: self, kind: "voter", address: "127.0.0.1:1" }],
     contacts: [],
+    ...{ address: "127.0.0.1:1", follow: [] },
     addressById: new Map(),
     logRetentionBytes: limits.logRetentionBytes,
     syncBytesPerSecond: limits.syncBytesPerSecond,

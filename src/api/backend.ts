@@ -14,6 +14,7 @@ import type {
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
+import type { FollowAnswer } from "../node/tree/upstream.ts";
 import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
 
 export interface Backend {
@@ -49,6 +50,8 @@ export interface Backend {
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
   addMember(member: Member): Promise<void>;
   removeMember(id: NodeId): Promise<void>;
+  /** A node outside the membership follows this one, or goes on doing so. */
+  follow(id: NodeId, address: string): FollowAnswer;
   /** Changes some settings of the cluster; resolves with all of them once they are in force. */
   configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings>;
 

@@ -40,10 +40,10 @@ export function addInternalRoutes(app: FastifyInstance, backend: Backend, token:
       requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
       foreignKeys: typeof foreignKeys === "boolean" ? foreignKeys : undefined,
     };
-    const answer = await backend.runAsLeader(unit, {
-      ...runOptions(body, reply),
-      origin: originOf(request),
-    });
+    const wanted = { ...runOptions(body, reply), origin: originOf(request) };
+    const answer = await (body["onwards"] === true
+      ? backend.run(unit, wanted)
+      : backend.runAsLeader(unit, wanted));
     return reply.type("text/plain").send(Buffer.from(encodeAnswer(answer)));
   });
 
@@ -58,6 +58,14 @@ export function addInternalRoutes(app: FastifyInstance, backend: Backend, token:
   app.post(internalPaths.verify, route, async (_request, reply) =>
     sendJson(reply, 200, withNulls(await backend.verifyHere())),
   );
+
+  app.post(internalPaths.follow, route, async (request, reply) => {
+    const { id, address } = parseJsonObject(request.body);
+    if (typeof id !== "string" || !nodeIdPattern.test(id) || typeof address !== "string") {
+      throw new ClientError("BAD_REQUEST", "id and address of the follower are missing");
+    }
+    return sendJson(reply, 200, withNulls(backend.follow(nodeId(id), address)));
+  });
 
   app.get(internalPaths.members, route, async (_request, reply) =>
     sendJson(reply, 200, withNulls({ members: backend.members() })),

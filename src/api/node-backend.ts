@@ -14,6 +14,7 @@ import type {
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
+import type { FollowAnswer } from "../node/tree/upstream.ts";
 import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 
@@ -135,6 +136,10 @@ export class NodeBackend implements Backend {
     const leader = this.#otherLeader();
     if (leader === undefined) return this.#running.parts.settings.change(wanted);
     return (await this.#askLeader(leader, "POST", "/admin/settings", wanted)) as Settings;
+  }
+
+  follow(id: NodeId, address: string): FollowAnswer {
+    return this.#running.parts.tree.register(id, address);
   }
 
   metrics(): Readonly<Record<string, number>> {

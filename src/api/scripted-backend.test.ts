@@ -12,6 +12,7 @@ import type {
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import { mergedSettings } from "../node/rule/settings-change.ts";
+import type { FollowAnswer } from "../node/tree/upstream.ts";
 import {
   defaultSettings,
   lsn,
@@ -123,6 +124,10 @@ export class ScriptedBackend implements Backend {
 
   async addMember(member: Member): Promise<void> {
     this.added.push(member);
+  }
+
+  follow(): FollowAnswer {
+    return { clusterId: "c", way: [] };
   }
 
   async removeMember(id: string): Promise<void> {

@@ -47,6 +47,8 @@ export type NodeOptions = {
   readonly moved?: readonly { readonly id: string; readonly address: string }[] | undefined;
   /** host:port of a member of the cluster that this node joins. */
   readonly join: string | undefined;
+  /** host:port of nodes, one of which this node follows outside the membership. */
+  readonly follow?: readonly string[] | undefined;
   /** Settings of a new cluster, if they are not the default ones. */
   readonly settings?: Settings | undefined;
   readonly secret: string | undefined;
@@ -73,6 +75,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret);
   const clock = new RealClock();
   const self = nodeId(options.id);
+  const follow = options.follow ?? [];
   let links: PeerLinks | undefined;
   const running = await openNode({
     self,
@@ -89,11 +92,12 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
       });
       return links;
     },
-    forwarder: new Forwarder({ token: internalToken(secret), self }),
+    forwarder: new Forwarder({ token: internalToken(secret), self, onwards: follow.length > 0 }),
     initial: initialMembers(options, address),
     initialSettings: options.settings,
     witness: options.kind === undefined ? undefined : options.kind === "witness",
     contacts,
+    ...{ address, follow },
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     logRetentionBytes: options.logRetentionBytes,
     syncBytesPerSecond: options.syncBytesPerSecond,
@@ -186,7 +190,7 @@ async function announce(
 }
 
 function initialMembers(options: NodeOptions, address: string): Membership {
-  if (options.join !== undefined) return [];
+  if (options.join !== undefined || options.follow !== undefined) return [];
   const listed = options.cluster ?? [{ id: options.id, address, kind: options.kind ?? "voter" }];
   if (!listed.some((m) => m.id === options.id)) {
     throw new ClientError("BAD_REQUEST", `--cluster does not name this node, "${options.id}"`);
@@ -208,7 +212,8 @@ const loopback = /^(127\.\d+\.\d+\.\d+|localhost|\[?::1\]?)$/;
 /** Nodes on one machine may do without a secret; across a network they may not. */
 function secretOf(options: NodeOptions): string {
   if (options.secret !== undefined && options.secret !== "") return options.secret;
-  const hosts = [options.listen.host, ...(options.cluster ?? []).map((m) => hostOf(m.address))];
+  const others = [...(options.cluster ?? []).map((m) => m.address), ...(options.follow ?? [])];
+  const hosts = [options.listen.host, ...others.map(hostOf)];
   if (hosts.every((host) => loopback.test(host))) return "paceline on loopback, without a secret";
   throw new ClientError(
     "BAD_REQUEST",

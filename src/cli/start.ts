@@ -11,6 +11,7 @@ import type { Command } from "commander";
 import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
+import { upstreamId } from "../node/tree/upstream.ts";
 import { type MemberKind, nodeIdPattern, type Settings } from "../vocabulary.ts";
 import { formatSize, parseAddress, parseSize } from "./archive/flags.ts";
 import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
@@ -28,6 +29,7 @@ type Flags = {
   readonly kind?: string;
   readonly moved?: string;
   readonly join?: string;
+  readonly follow?: string;
   readonly commitRule?: string;
   readonly settings?: string;
   readonly secretFile?: string;
@@ -57,6 +59,10 @@ A new cluster that does not wait for its followers (paceline configure --help ex
 later); give every node the same:
   paceline start … --cluster … --commit-rule leader
 
+A node below others, in a tree of any depth: it serves reads, passes writes up, and does not count for the members. It
+follows the first of the nodes that answers; when that one dies, another, or whoever that one follows:
+  paceline start --id e --dir /var/lib/paceline --listen 10.1.0.1:7001 --follow 10.0.0.2:7001,10.0.0.3:7001
+
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
 may talk SQL to the port: keep it on a private network.
 
@@ -82,6 +88,10 @@ export function addStart(program: Command, terminal: Terminal): void {
     )
     .option("--moved <members>", "where members are now, if the whole cluster has new addresses")
     .option("--join <host:port>", "a member of the cluster that this new node joins")
+    .option(
+      "--follow <nodes>",
+      "nodes to follow without being a member, first choice first: HOST:PORT,…",
+    )
     .option("--commit-rule <rule>", "of a new cluster: quorum, all, one or leader")
     .option("--settings <key=value,…>", "more settings of a new cluster; see paceline configure")
     .option(
@@ -164,8 +174,14 @@ function startHint(error: unknown, { listen, dir }: NodeOptions): string | undef
 
 /** Checks what can be checked before anything is touched. */
 export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
-  if (!nodeIdPattern.test(flags.id)) {
+  if (!nodeIdPattern.test(flags.id) || flags.id === upstreamId) {
     throw misuse(`"${flags.id}" cannot be the id of a node`, "1 to 32 characters of a-z 0-9 _ -");
+  }
+  if (flags.follow !== undefined && (flags.cluster ?? flags.join) !== undefined) {
+    throw misuse(
+      "--follow excludes --cluster and --join",
+      "A node that follows is no member: it never votes, and nobody waits for it.",
+    );
   }
   if (flags.cluster !== undefined && flags.join !== undefined) {
     throw misuse(
@@ -183,7 +199,8 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     cluster,
     kind: kindOf(flags.id, kind, cluster),
     moved: flags.moved === undefined ? undefined : parseMembers(flags.moved, "--moved", flags.id),
-    join: flags.join === undefined ? undefined : parseJoin(flags.join),
+    join: flags.join === undefined ? undefined : parseNode(flags.join, "--join"),
+    follow: flags.follow?.split(",").map((part) => parseNode(part, "--follow")),
     settings: initialSettings(flags),
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
@@ -226,12 +243,12 @@ function kindOf(
 }
 
 /** A URL is what people copy; the node wants host and port. */
-function parseJoin(text: string): string {
+function parseNode(text: string, flag: string): string {
   const address = text
     .trim()
     .replace(/^https?:\/\//, "")
     .replace(/\/$/, "");
-  parseAddress(address, "--join");
+  parseAddress(address, flag);
   return address;
 }
 

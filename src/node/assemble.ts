@@ -5,25 +5,27 @@
 
 import { Prng } from "../base/prng.ts";
 import type { LogStore } from "../log/log-store.ts";
-import { decodeEnvelope } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
 import type { Links } from "./driver.ts";
 import { Members } from "./members.ts";
 import { Node } from "./node.ts";
-import { decodeNote } from "./notes.ts";
 import type { Opened, OpenOptions } from "./open.ts";
 import { Outbox } from "./outbox.ts";
 import { LogStart } from "./page-sync/log-start.ts";
 import { PageSyncing } from "./page-sync/page-syncing.ts";
 import { Lag } from "./report/lag.ts";
 import { StatusReport } from "./report/status-report.ts";
+import { onLinkLost, onMessage } from "./route/incoming.ts";
 import { Neighbours } from "./route/neighbours.ts";
 import { Reads } from "./route/reads.ts";
 import { Routing } from "./route/routing.ts";
 import { SettingsChange } from "./rule/settings-change.ts";
 import { type NodeParts, RunningNode } from "./running-node.ts";
+import { plantTree } from "./tree/plant.ts";
+import type { Relay } from "./tree/relay.ts";
+import type { Tree } from "./tree/tree.ts";
 import { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
 import { Writes } from "./write/writes.ts";
@@ -31,14 +33,16 @@ import { Writes } from "./write/writes.ts";
 /** Gives the node once it is put together; the pieces call it only later. */
 type Whole = () => RunningNode;
 
-type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours"> & { readonly raft: Raft };
+type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours" | "tree"> & {
+  readonly raft: Raft;
+};
 
 export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { self, dir, clock, forwarder, onEvent, onFatal } = options;
   const { log, identity, database, randomHex, unlock } = opened;
   const whole: Whole = () => running;
   const consensus = assembleConsensus(options, opened, whole);
-  const { node, links, lag, neighbours, raft } = consensus;
+  const { node, links, lag, neighbours, raft, tree } = consensus;
   const applied = new Waiters(clock, opened.applied.lsn);
   const applying = new Applying(log, opened.applied, {
     passesOver: () => identity.witness && identity.clusterId !== undefined,
@@ -52,7 +56,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const leadership = () => node.leadership;
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
-    addressOf: (id) => addressOf(node, id),
+    addressOf: (id) => addressOf(node, tree, id),
     isUp: (id) => links.isUp(id),
   });
   const { driver } = options;
@@ -79,8 +83,8 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const running: RunningNode = new RunningNode({
     ...kept,
     ...{ settings, initialSettings: options.initialSettings },
-    ...{ neighbours, writes, reads, routing, forwarder },
-    ...assembleCare(options, { ...kept, raft, writes }, whole),
+    ...{ neighbours, tree, writes, reads, routing, forwarder },
+    ...assembleCare(options, { ...kept, raft, writes, tree }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
   });
   running.parts.report.remember(opened.applied.lsn);
@@ -116,22 +120,18 @@ function assembleConsensus(
     hasLeader: () => raft.status().leader !== undefined,
     setPeers: (peers) => links.setPeers(peers),
   });
-  const links = options.openLinks(
+  const real = options.openLinks(
     {
       clusterId: () => identity.clusterId,
-      admits: (id) => neighbours.admits(id),
-      onMessage: (from, envelope, entries) => receive(from, envelope, entries),
-      onLinkLost: (id) => {
-        node.linkLost(id);
-        whole().parts.writes.originLost(id);
-        // What was forwarded there has no answer to wait for.
-        const address = addressOf(node, id);
-        if (address !== undefined) forwarder.abandon(address);
-      },
+      admits: (id) => tree.admits(id) ?? neighbours.admits(id),
+      onMessage: (from, envelope, entries) => onMessage(incoming, from, envelope, entries),
+      onLinkLost: (id) => onLinkLost(incoming, id),
       onSyncRequest: (from, channel) => whole().parts.pageSyncing.send(from, channel),
     },
     identity.instance,
   );
+  const tree = plantTree(options, { log, identity }, { links: real, lag, node: () => node });
+  const { links } = tree;
   const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]) =>
     void links.send(envelope.to, envelope, entries);
   const node = new Node({
@@ -144,17 +144,11 @@ function assembleConsensus(
       failed: (error) => whole().onFailed(error),
     },
   });
-  const receive = (from: NodeId, envelope: unknown, entries: readonly Entry[]) => {
-    const note = decodeNote(envelope);
-    if (note !== undefined) return whole().onNote(from, note);
-    const decoded = decodeEnvelope(envelope);
-    // The link proved who is speaking; an envelope that says otherwise is not worth an answer.
-    if (decoded.from !== from || decoded.to !== self) return;
-    node.step(decoded, entries);
-    const { message, term } = decoded;
-    if (message.type === "append") lag.heard(message.committedLsn, term, message.stamp.sentMs);
+  const incoming = {
+    ...{ self, node, tree, lag, forwarder, whole },
+    addressOf: (id: NodeId) => addressOf(node, tree, id),
   };
-  return { raft, node, links, lag, neighbours };
+  return { raft, node, links, lag, neighbours, tree };
 }
 
 function assembleWrites(
@@ -203,7 +197,7 @@ function assembleReads(
 type Cared = Pick<
   NodeParts,
   "node" | "log" | "links" | "identity" | "database" | "applying" | "applied" | "lag" | "writes"
-> & { readonly raft: Raft };
+> & { readonly raft: Raft; readonly tree: Tree };
 
 /** What looks after members, space, pages and the report. */
 function assembleCare(
@@ -212,7 +206,8 @@ function assembleCare(
   whole: Whole,
 ): Pick<NodeParts, "members" | "upkeep" | "pageSyncing" | "logStart" | "report"> {
   const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
-  const { node, log, links, identity, database, applying, applied, lag, writes, raft } = parts;
+  const { node, log, links, identity, database, applying, applied, lag, writes, raft, tree } =
+    parts;
   const members = new Members({
     ...{ clock, writes, onEvent },
     status: () => node.status(),
@@ -224,7 +219,7 @@ function assembleCare(
     witness: identity.witness,
     committedLsn: () => node.status().committedLsn,
     served: () => database.whole,
-    neededFrom: () => neededFrom(raft, links, log),
+    neededFrom: () => neededFrom(raft, links, log, tree.relay),
     logStartsAt: (base) => node.logStartsAt(base),
     failed: (error) => whole().onFailed(error),
   });
@@ -237,7 +232,7 @@ function assembleCare(
     failed: (error) => whole().onFailed(error),
   });
   const report = new StatusReport({
-    ...{ self, clock, log, database, identity, forwarder },
+    ...{ self, clock, log, database, identity, forwarder, tree, address: options.address },
     raft: () => node.status(),
     applied: () => applying.applied,
     lagMs: () => lag.lagMs(node.leadership.leading),
@@ -257,13 +252,15 @@ function assembleCare(
 /** How long a comparison of checksums waits until this node is where the other one was. */
 const verifyWaitMs = 3_000;
 
-function addressOf(node: Node, id: NodeId): string | undefined {
+/** Below the top of a tree there is one way: up. */
+function addressOf(node: Node, tree: Tree, id: NodeId): string | undefined {
+  if (tree.upstream !== undefined) return tree.upstream.current?.address;
   return node.status().membership.find((m) => m.id === id)?.address;
 }
 
 /** What the slowest reachable member still lacks. */
-function neededFrom(raft: Raft, links: Links, log: LogStore): Lsn {
+function neededFrom(raft: Raft, links: Links, log: LogStore, relay: Relay): Lsn {
   const { progress } = raft.status();
   const behind = progress.filter((p) => links.isUp(p.id)).map((p) => p.matchLsn);
-  return Math.min(log.last.lsn, ...behind) as Lsn;
+  return Math.min(log.last.lsn, relay.neededFrom() ?? log.last.lsn, ...behind) as Lsn;
 }

@@ -93,6 +93,8 @@ export interface Links {
   send(to: NodeId, envelope: unknown, entries: readonly Entry[]): boolean;
   openSync(to: NodeId): Promise<Channel>;
   isUp(node: NodeId): boolean;
+  /** Bytes of frames given to the network since the start. */
+  readonly sentBytes: number;
   close(): void;
 }
 

@@ -49,6 +49,10 @@ export type OpenOptions = {
   readonly witness?: boolean | undefined;
   /** Members to talk to before the log names any. */
   readonly contacts: Membership;
+  /** `host:port` of this node, for others. */
+  readonly address: string;
+  /** Addresses of nodes one of which this node follows, outside the membership. Empty for a member. */
+  readonly follow: readonly string[];
   /** Where members are now, for those that are not where the log says. */
   readonly addressById: ReadonlyMap<NodeId, string>;
   readonly logRetentionBytes: number;

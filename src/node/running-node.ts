@@ -43,6 +43,8 @@ import type { Neighbours } from "./route/neighbours.ts";
 import type { Reads } from "./route/reads.ts";
 import type { Forwarding, Routing } from "./route/routing.ts";
 import type { SettingsChange } from "./rule/settings-change.ts";
+import type { Tree } from "./tree/tree.ts";
+import { upstreamTickMs } from "./tree/upstream.ts";
 import type { Upkeep } from "./upkeep.ts";
 import type { Waiters } from "./waiters.ts";
 import type { Writes } from "./write/writes.ts";
@@ -57,6 +59,7 @@ export type NodeParts = {
   readonly log: LogStore;
   readonly links: Links;
   readonly neighbours: Neighbours;
+  readonly tree: Tree;
   readonly identity: Identity;
   readonly database: Database;
   readonly applying: Applying;
@@ -99,17 +102,19 @@ export class RunningNode {
 
   /** Sets the timers going. */
   begin(): void {
-    const { clock, node, upkeep, members, writes, database, identity } = this.parts;
+    const { clock, node, tree, upkeep, members, writes, database, identity } = this.parts;
     node.setElectable(database.damage === undefined);
     this.#cancels.push(
       clock.every(limits.tickMs, () => this.#guard(() => node.tick())),
+      clock.every(limits.heartbeatMs, () => this.#guard(() => tree.tick())),
+      clock.every(upstreamTickMs, () => this.#guard(() => tree.upstream?.tick())),
       clock.every(100, () => this.#guard(() => writes.tick(clock.nowMs()))),
       clock.every(250, () => this.#guard(() => void upkeep.round())),
       clock.every(500, () => this.#guard(() => members.tick())),
       clock.every(1_000, () => this.#guard(() => this.#leadWell())),
     );
     clock.after(1_500, () => {
-      if (!this.#stopped && !identity.witness) writes.warmUp();
+      if (!this.#stopped && !identity.witness && tree.upstream === undefined) writes.warmUp();
     });
     this.#checkKind();
     if (database.damage !== undefined) this.onDatabaseState();
@@ -129,8 +134,9 @@ export class RunningNode {
   }
 
   onCommitted(lsn: Lsn): void {
-    const { applying } = this.parts;
+    const { applying, tree } = this.parts;
     applying.applyTo(lsn);
+    tree.relay.onCommitted();
     this.#takeLead();
     this.#checkKind();
   }
@@ -331,6 +337,8 @@ export class RunningNode {
       forwardedTotal: routing.counters.forwarded,
       retriedTotal: routing.counters.retried,
       pageSyncReceivedBytesTotal: pageSyncing.bytesReceived,
+      peerSentBytesTotal: links.sentBytes,
+      children: this.parts.tree.relay.members().length,
     };
   }
 

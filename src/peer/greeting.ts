@@ -35,7 +35,12 @@ type LimitName =
 export type LinkLimits = { readonly [Name in LimitName & keyof typeof limits]: number };
 
 /** What every part of a link needs. */
-export type LinkGround = { readonly clock: Clock; readonly limits: LinkLimits };
+export type LinkGround = {
+  readonly clock: Clock;
+  readonly limits: LinkLimits;
+  /** Counted by all lanes together. */
+  readonly counters?: { sentBytes: number } | undefined;
+};
 
 /** A connection whose other side is proved. The wire is paused; the decoder may hold bytes already. */
 export type Opened = {

@@ -104,7 +104,11 @@ export class Lane {
 
   /** Sends whatever waits already: for an owner that paces itself by `bufferedBytes`. Ignored once closed. */
   sendAlways(type: number, payload: readonly Uint8Array[]): void {
-    if (!this.isClosed) this.#wire.write(encodeFrame(type, payload));
+    if (this.isClosed) return;
+    const parts = encodeFrame(type, payload);
+    const { counters } = this.#ground;
+    if (counters !== undefined) for (const part of parts) counters.sentBytes += part.byteLength;
+    this.#wire.write(parts);
   }
 
   /** Stops giving out frames, and soon the other side's writes stop as well. */

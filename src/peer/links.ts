@@ -64,6 +64,7 @@ const toldKeysMax = 1024;
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #ground: LinkGround;
+  readonly #counters = { sentBytes: 0 };
   readonly #peersById = new Map<NodeId, Peer>();
   /** Connections whose other side is not proved yet. */
   readonly #pending = new Set<Wire>();
@@ -75,7 +76,8 @@ export class PeerLinks {
   constructor(options: PeerLinksOptions) {
     assert(options.secret !== "", "links between nodes need a secret");
     this.#options = options;
-    this.#ground = { clock: options.clock, limits: options.limits ?? limits };
+    const counters = this.#counters;
+    this.#ground = { clock: options.clock, limits: options.limits ?? limits, counters };
   }
 
   /** Dials all of them but this node, hangs up on those that are gone, redials those that have moved. */
@@ -144,6 +146,11 @@ export class PeerLinks {
       throw new ProtocolError(`page sync with ${to} is off: ${refusal}`);
     }
     return this.#channel(greeting);
+  }
+
+  /** Bytes of frames given to the network, pulses and page syncs included. */
+  get sentBytes(): number {
+    return this.#counters.sentBytes;
   }
 
   /** Both directions of the link are open. */

@@ -181,6 +181,10 @@ export class SimLinks implements Links {
     return true;
   }
 
+  get sentBytes(): number {
+    return 0;
+  }
+
   openSync(to: NodeId): Promise<Channel> {
     const network = this.#network;
     const { scheduler } = network;

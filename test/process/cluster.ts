@@ -20,6 +20,10 @@ export type TestNode = {
   readonly dir: string;
   /** Votes, and has no database. */
   readonly witness?: boolean;
+  /** Its --id, if that is not `id`. */
+  readonly name?: string;
+  /** Value of --follow: it is no member. */
+  readonly follow?: string;
 };
 
 export type ClusterOptions = {
@@ -101,8 +105,10 @@ export class TestCluster {
   /** Starts a node's process. Further nodes give `--join` in place of the cluster list. */
   spawn(node: TestNode, membership?: readonly string[]): void {
     const list = this.nodes
+      .filter((n) => n.follow === undefined)
       .map((n) => `${n.id}=127.0.0.1:${n.port}${n.witness === true ? "/witness" : ""}`)
       .join(",");
+    const place = node.follow === undefined ? ["--cluster", list] : ["--follow", node.follow];
     const child = spawn(
       process.execPath,
       [
@@ -110,13 +116,13 @@ export class TestCluster {
           main,
           "start",
           "--id",
-          node.id,
+          node.name ?? node.id,
           "--dir",
           node.dir,
           "--listen",
           `127.0.0.1:${node.port}`,
         ],
-        ...(membership ?? ["--cluster", list]),
+        ...(membership ?? place),
         ...this.#args,
       ],
       { stdio: ["ignore", "pipe", "pipe"] },
@@ -136,6 +142,16 @@ export class TestCluster {
     const node = { id, port: port!, dir: join(this.dir, id) };
     this.nodes.push(node);
     this.spawn(node, ["--join", this.url(via), ...args]);
+    return node;
+  }
+
+  /** Adds a node that follows the first of `upstreams` that answers, without being a member. `name` is its --id. */
+  async follow(id: string, upstreams: readonly string[], name = id): Promise<TestNode> {
+    const [port] = await freePorts(1);
+    const follow = upstreams.map((at) => `127.0.0.1:${this.#node(at).port}`).join(",");
+    const node = { id, port: port!, dir: join(this.dir, id), name, follow };
+    this.nodes.push(node);
+    this.spawn(node);
     return node;
   }
 

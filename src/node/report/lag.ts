@@ -68,11 +68,19 @@ export class Lag {
     this.#clock = clock;
   }
 
-  /** The leader of `term` said at `sentMs` of its clock what is committed. */
-  heard(committedLsn: Lsn, term: Term, sentMs: number): void {
+  /** Whoever is heard from now on has another clock. */
+  otherSource(): void {
+    this.#differences = undefined;
+  }
+
+  /**
+   * The leader of `term` said at `sentMs` of its clock what is committed. A node in between, which was `sourceLagMs`
+   * behind itself, may have said it in the leader's place, by its own clock.
+   */
+  heard(committedLsn: Lsn, term: Term, sentMs: number, sourceLagMs = 0): void {
     if (term < (this.#differences?.term ?? 0)) return;
     const nowMs = this.#clock.nowMs();
-    const leftMs = nowMs - this.#ageMs(nowMs - sentMs, term, nowMs);
+    const leftMs = nowMs - sourceLagMs - this.#ageMs(nowMs - sentMs, term, nowMs);
     // Overtaken by younger news.
     if (this.#heardMs !== undefined && leftMs < this.#heardMs) return;
     this.#heardMs = leftMs;

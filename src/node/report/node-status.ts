@@ -28,6 +28,10 @@ export type NodeStatus = {
   readonly lagBytes: number | undefined;
   /** Of the database at appliedLsn: 16 hex digits. */
   readonly checksum: string | undefined;
+  /** The node that it follows without being a member. */
+  readonly upstream?: NodeId | undefined;
+  /** Nodes that follow it without being members. */
+  readonly downstream?: readonly { readonly id: NodeId; readonly address: string }[] | undefined;
 };
 
 export type ClusterStatus = {

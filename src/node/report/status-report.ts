@@ -12,6 +12,7 @@ import type { EntryId, Lsn, Member, NodeId } from "../../vocabulary.ts";
 import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
 import type { Forwarding } from "../route/routing.ts";
+import type { Tree } from "../tree/tree.ts";
 import { lagBytes } from "./lag.ts";
 import type {
   ClusterStatus,
@@ -28,6 +29,9 @@ export type ReportPorts = {
   readonly database: Database;
   readonly identity: Identity;
   readonly forwarder: Forwarding;
+  /** `host:port` of this node. */
+  readonly address: string;
+  readonly tree: Tree;
   raft(): RaftStatus;
   applied(): EntryId;
   lagMs(): number | undefined;
@@ -38,6 +42,8 @@ export type ReportPorts = {
   urlOf(address: string): string;
 };
 
+/** Levels of a tree below the members that are asked. */
+const treeDepthMax = 8;
 /** How long another node may take to say how it is. */
 const askMs = 700;
 
@@ -63,8 +69,9 @@ export class StatusReport {
   }
 
   local(): NodeStatus {
-    const { self, database, log } = this.#ports;
+    const { self, address, tree, database, log } = this.#ports;
     const raft = this.#ports.raft();
+    const children = tree.relay.members();
     const member = raft.membership.find((m) => m.id === self);
     const served = database.whole;
     const appliedLsn = this.#ports.applied().lsn;
@@ -72,7 +79,7 @@ export class StatusReport {
     const isWitness = this.#ports.identity.witness;
     return {
       id: self,
-      url: this.#ports.urlOf(member?.address ?? ""),
+      url: this.#ports.urlOf(member?.address ?? address),
       role: raft.role,
       kind: member?.kind ?? (isWitness ? "witness" : "learner"),
       reachable: true,
@@ -87,6 +94,11 @@ export class StatusReport {
           ? undefined
           : lagBytes(log, appliedLsn, (appliedLsn + lagEntries) as Lsn),
       checksum: served === undefined ? undefined : formatHash(served.checksum()),
+      upstream: tree.upstream?.current?.id,
+      downstream:
+        children.length === 0
+          ? undefined
+          : children.map(({ id, address: at }) => ({ id, address: at })),
     };
   }
 
@@ -108,11 +120,9 @@ export class StatusReport {
   }
 
   async cluster(): Promise<ClusterStatus> {
-    const { self, identity } = this.#ports;
+    const { identity } = this.#ports;
     const raft = this.#ports.raft();
-    const nodes = await Promise.all(
-      raft.membership.map((member) => (member.id === self ? this.local() : this.#ask(member))),
-    );
+    const nodes = await this.#askAll(raft.membership);
     return {
       clusterId: identity.clusterId,
       term: raft.term,
@@ -121,6 +131,29 @@ export class StatusReport {
       settings: raft.settings,
       nodes,
     };
+  }
+
+  /** The members, this node if it is none, and all that follow them, level by level. */
+  async #askAll(members: readonly Member[]): Promise<NodeStatus[]> {
+    const { self } = this.#ports;
+    const nodes: NodeStatus[] = [];
+    const known = new Set<NodeId>();
+    let level = [...members];
+    if (!members.some((member) => member.id === self)) {
+      known.add(self);
+      nodes.push(this.local());
+      level.push(...childrenOf(nodes));
+    }
+    for (let depth = 0; depth < treeDepthMax && level.length > 0; depth++) {
+      const asked = level.filter(({ id }) => !known.has(id));
+      for (const { id } of asked) known.add(id);
+      const answers = await Promise.all(
+        asked.map((member) => (member.id === self ? this.local() : this.#ask(member))),
+      );
+      nodes.push(...answers);
+      level = childrenOf(answers);
+    }
+    return nodes;
   }
 
   /** Reads the whole database of this node and compares it with what it should be. */
@@ -215,6 +248,12 @@ export class StatusReport {
     const lagMs = seen.status.lagMs === undefined ? undefined : seen.status.lagMs + sinceMs;
     return appliedLsn === undefined ? status : { ...status, lagMs, lagEntries, lagBytes: bytes };
   }
+}
+
+function childrenOf(nodes: readonly NodeStatus[]): Member[] {
+  return nodes.flatMap(({ downstream }) =>
+    (downstream ?? []).map(({ id, address }) => ({ id, kind: "learner" as const, address })),
+  );
 }
 
 function unreachable(member: Member, why: string): NodeVerdict {

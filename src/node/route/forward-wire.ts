@@ -2,8 +2,8 @@
  * How a request goes from one node to another over HTTP.
  *
  *   POST /internal/run
- *     body    { consistency, minPosition, session, deadlineMs, foreignKeys, requests }, the requests as Hrana has
- *             them, so that the receiver decodes them as it decodes a client's
+ *     body    { onwards, consistency, minPosition, session, deadlineMs, foreignKeys, requests }, the requests as Hrana
+ *             has them, so that the receiver decodes them as it decodes a client's
  *     200     one line { position, session, foreignKeys, lengths }, then the results, one after the other; lengths
  *             count UTF-16 units, so that nobody parses a result on the way
  *     else    { code, message }: a ClientError
@@ -12,6 +12,10 @@
  *   GET /internal/status    200     NodeStatus
  *   GET /internal/members   200     { members }: Membership
  *   POST /internal/verify   200     NodeVerdict
+ *   POST /internal/follow   body { id, address }   200     { clusterId, way }: FollowAnswer (tree/upstream.ts)
+ *
+ * A node below the top of a tree sends requests to the node that it follows, with "onwards": true; that one may send
+ * them on in turn. Without it the receiver must lead.
  *
  * Both nodes hold the secret of the cluster; the token in `authorization` is derived from it and proves as much.
  *
@@ -31,6 +35,7 @@ export const internalPaths = {
   status: "/internal/status",
   members: "/internal/members",
   verify: "/internal/verify",
+  follow: "/internal/follow",
 } as const;
 
 const scheme = "Paceline ";
@@ -50,8 +55,9 @@ export function isAuthorized(header: string | undefined, token: string): boolean
   return timingSafeEqual(hash("sha256", header ?? "", "buffer"), wanted);
 }
 
-export function encodeRun(unit: Unit, options: RunOptions): string {
+export function encodeRun(unit: Unit, options: RunOptions, onwards: boolean): string {
   return JSON.stringify({
+    onwards: onwards ? true : undefined,
     consistency: formatConsistency(options.consistency),
     minPosition: options.minPosition && formatPosition(options.minPosition),
     session: options.session,

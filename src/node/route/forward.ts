@@ -41,7 +41,12 @@ export class Forwarder {
   readonly #poolByAddress = new Map<string, Pool>();
   #closed = false;
 
-  constructor({ token, self }: { token: string; self: NodeId }) {
+  /** The other node need not lead: it may send requests on. */
+  readonly #onwards: boolean;
+
+  constructor(options: { token: string; self: NodeId; onwards?: boolean | undefined }) {
+    const { token, self } = options;
+    this.#onwards = options.onwards ?? false;
     this.#headers = {
       authorization: authorization(token),
       "content-type": "application/json",
@@ -49,10 +54,10 @@ export class Forwarder {
     };
   }
 
-  /** Runs a unit on the node at `address`, which must lead. Throws ClientError, see above. */
+  /** Runs a unit on the node at `address`, which must lead or send it on. Throws ClientError, see above. */
   async run(address: string, unit: Unit, options: RunOptions): Promise<RunAnswer> {
     if (options.signal.aborted) throw new ClientError("OVERLOADED", "given up before it was sent");
-    const body = encodeRun(unit, options);
+    const body = encodeRun(unit, options, this.#onwards);
     try {
       const sent: Sent = { method: "POST", path: internalPaths.run, body };
       const received = await this.#send(address, sent, options.signal);

@@ -177,6 +177,7 @@ export class SimNode {
       }),
       seed: prng.u32(),
       randomHex: (bytes) => hexOf(namePrng, bytes),
+      ...{ address: this.id, follow: [] },
       initial: this.initial,
       contacts: this.contacts,
       addressById: new Map(),
