@@ -54,13 +54,14 @@ export function runWriterChild(ports: WriterChildPorts): void {
   const send = (message: FromWriter, body?: Uint8Array) => end.channel.send(message, body);
 }
 
-class Scratch {
+/** The connection to one scratch database. It is never closed. */
+export class Scratch {
   readonly #ports: WriterChildPorts;
-  readonly #end: ChildEnd;
+  readonly #end: Pick<ChildEnd, "progress">;
   readonly #group: GroupCommit;
   readonly #capture: PageCapture;
 
-  constructor(path: string, ports: WriterChildPorts, end: ChildEnd) {
+  constructor(path: string, ports: WriterChildPorts, end: Pick<ChildEnd, "progress">) {
     this.#ports = ports;
     this.#end = end;
     const db = openScratch(path);
