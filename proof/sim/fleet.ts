@@ -4,7 +4,6 @@
  */
 
 import { type ChildProcess, fork } from "node:child_process";
-import type { SeedOptions } from "../../src/sim/story/run.ts";
 import type { Order, Reply, SeedResult } from "./messages.ts";
 
 /** What came of one seed. */
@@ -16,7 +15,6 @@ export type FleetOptions = {
   readonly start: number;
   readonly count: number;
   readonly jobs: number;
-  readonly story?: SeedOptions;
   /** Main module of a worker. */
   readonly worker?: URL;
   onPlayed(played: Played): void;
@@ -29,12 +27,12 @@ const seedMaxMs = 120_000;
 
 /** Plays the seeds `start` to `start + count - 1`; ends when all are told. */
 export async function playSeeds(options: FleetOptions): Promise<void> {
-  const { start, count, jobs, story = {}, worker = workerMain, onPlayed } = options;
+  const { start, count, jobs, worker = workerMain, onPlayed } = options;
   let next = start;
   const takeNext = () => (next < start + count ? next++ : undefined);
   const lines = Array.from({ length: Math.min(jobs, count) }, async () => {
     for (let seed = takeNext(); seed !== undefined; ) {
-      const last = await new Worker(worker, story).play(seed, (played) => {
+      const last = await new Worker(worker).play(seed, (played) => {
         onPlayed(played);
         return takeNext();
       });
@@ -48,10 +46,8 @@ export async function playSeeds(options: FleetOptions): Promise<void> {
 
 class Worker {
   readonly #child: ChildProcess;
-  readonly #story: SeedOptions;
 
-  constructor(main: URL, story: SeedOptions) {
-    this.#story = story;
+  constructor(main: URL) {
     this.#child = fork(main, { stdio: "inherit" });
   }
 
@@ -67,7 +63,7 @@ class Worker {
       seed = next;
       clearTimeout(timer);
       timer = setTimeout(() => fail(`not over after ${seedMaxMs / 1000} s`), seedMaxMs);
-      this.#child.send({ seed: next, options: this.#story } satisfies Order);
+      this.#child.send({ seed: next } satisfies Order);
     };
     const fail = (text: string) => resolve({ type: "thrown", seed, text });
     this.#child.on("message", (reply: Reply) => {

@@ -28,6 +28,7 @@ import type { Relay } from "./tree/relay.ts";
 import type { Tree } from "./tree/tree.ts";
 import { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
+import { recordingBy } from "./write/recording.ts";
 import { Writes } from "./write/writes.ts";
 
 /** Gives the node once it is put together; the pieces call it only later. */
@@ -172,6 +173,7 @@ function assembleWrites(
       };
     },
     spawnWriter: () => driver.spawnWriter(),
+    recording: () => recordingBy(node.status().settings),
     confirmLead: (term) => whole().confirmLead(term),
     diskFailed: () => whole().onDiskFailed(),
     failed: (error) => whole().onFailed(error),

@@ -12,6 +12,7 @@ import { CorruptionError } from "../base/errors.ts";
 import { formatHash, type Hash64 } from "../base/hash.ts";
 import { decodeGenesis } from "../payload/genesis.ts";
 import { decodePages } from "../payload/pages.ts";
+import { hasSections, sectionsOf } from "../payload/sections.ts";
 import type { Entry, EntryId, Pgno } from "../vocabulary.ts";
 import type { DatabaseDriver, Readers, ServedDatabase } from "./driver.ts";
 
@@ -97,9 +98,11 @@ export class Database {
     if (served === undefined) throw new CorruptionError("there is no database to apply entries to");
     // A crash between the database and what follows: the entry is in it already.
     if (served.position().lsn >= entry.lsn) return;
-    const body = decodePages(entry.body);
-    await served.apply(body.set, { lsn: entry.lsn, term: entry.term }, body.checksumAfter);
-    this.#committedAtMs = body.committedAtMs;
+    const pages = hasSections(entry.body) ? sectionsOf(entry.body).pages : entry.body;
+    if (pages === undefined) throw new CorruptionError("the entry is of a log kind not known here");
+    const { set, checksumAfter, committedAtMs } = decodePages(pages);
+    await served.apply(set, { lsn: entry.lsn, term: entry.term }, checksumAfter);
+    this.#committedAtMs = committedAtMs;
   }
 
   /** How often damage was found: tells a repair whether more was found while it ran. */

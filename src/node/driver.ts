@@ -8,6 +8,7 @@ import type { CorruptionError } from "../base/errors.ts";
 import type { Hash64 } from "../base/hash.ts";
 import type { ReadOutcome } from "../db/process/reader-pool.ts";
 import type { RunRequest, WriterRun } from "../db/process/writer.ts";
+import type { Recording } from "../db/record/recording.ts";
 import type { Unit } from "../db/sql/request.ts";
 import type { Channel, PageBatch } from "../sync/ports.ts";
 import type { Entry, EntryId, Membership, NodeId, Pgno } from "../vocabulary.ts";
@@ -62,7 +63,7 @@ export interface Readers {
 /** The process that writes. `db/process/writer.ts`. */
 export interface WriterProcess {
   readonly pid: number | undefined;
-  open(scratchPath: string): Promise<void>;
+  open(scratchPath: string, recording?: Recording): Promise<void>;
   run(request: RunRequest): Promise<WriterRun>;
   kill(): void;
 }

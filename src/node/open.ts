@@ -13,6 +13,7 @@ import type { Disk } from "../host/disk.ts";
 import { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, imageChecksum } from "../payload/genesis.ts";
 import { pagesHeader } from "../payload/pages.ts";
+import { pagesSection } from "../payload/sections.ts";
 import {
   defaultSettings,
   type EntryId,
@@ -123,7 +124,9 @@ async function expectedChecksum(log: LogStore, position: EntryId): Promise<Hash6
   if (log.termAt(position.lsn) !== position.term) return undefined;
   const to = (position.lsn + 1) as Lsn;
   const entry = (await log.read(position.lsn, to, 1))[0];
-  return entry?.kind === "payload" ? pagesHeader(entry.body).checksumAfter : undefined;
+  if (entry?.kind !== "payload") return undefined;
+  const pages = pagesSection(entry.body);
+  return pages === undefined ? undefined : pagesHeader(pages).checksumAfter;
 }
 
 /** The checksum that the database was born with; undefined when the log does not reach back. */

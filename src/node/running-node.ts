@@ -175,6 +175,7 @@ export class RunningNode {
     if (!identity.witness) await database.change(entry);
     if (entry.kind === "genesis") await identity.adopt(decodeGenesis(entry.body).clusterId);
     if (entry.kind === "membership") neighbours.update();
+    if (entry.kind === "settings") this.parts.writes.recordingChanged();
   }
 
   onApplied(id: EntryId): void {

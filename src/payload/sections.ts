@@ -25,10 +25,8 @@
 import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
 import { CorruptionError } from "../base/errors.ts";
+import type { LogKind } from "../vocabulary.ts";
 import { pagesHeader } from "./pages.ts";
-
-/** How followers apply an entry. */
-export type LogKind = "pages" | "rows" | "statements" | "triggers";
 
 /** What a body consists of. Sections are views of the body. */
 export type Sections = {

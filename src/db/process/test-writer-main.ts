@@ -5,5 +5,5 @@ import { runWriterChild } from "./writer-child.ts";
 
 runWriterChild({
   openCapture: (path, pageSize) => Capture.open(path, pageSize),
-  encode: (set) => Uint8Array.from(set.pgnos),
+  encode: (set) => ({ body: Uint8Array.from(set.pgnos) }),
 });

@@ -10,6 +10,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { messageOf, StorageError } from "../../base/errors.ts";
 import type { PageSet } from "../../wal/page-set.ts";
+import type { Recorded } from "../record/recording.ts";
 import { GroupCommit } from "../sql/group-commit.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
@@ -26,8 +27,11 @@ export interface PageCapture {
 export type WriterChildPorts = {
   /** Called once the connection has read from the database, so that its -wal and -shm exist. */
   openCapture(scratchPath: string, pageSize: number): PageCapture;
-  encode(set: PageSet, committedAtMs: number): Uint8Array;
+  encode(set: PageSet, committedAtMs: number, recorded: Recorded | undefined): EncodedChange;
 };
+
+/** What goes into the log, and the pages if it goes without them. */
+export type EncodedChange = { readonly body: Uint8Array; readonly pages?: Uint8Array | undefined };
 
 /** Serves the parent until killed. */
 export function runWriterChild(ports: WriterChildPorts): void {
@@ -36,7 +40,7 @@ export function runWriterChild(ports: WriterChildPorts): void {
     const message = head as ToWriter;
     try {
       if (message.type === "open") {
-        scratch = new Scratch(message.path, ports, end);
+        scratch = new Scratch(message, ports, end);
         send({ type: "opened" });
         return;
       }
@@ -54,36 +58,45 @@ export function runWriterChild(ports: WriterChildPorts): void {
   const send = (message: FromWriter, body?: Uint8Array) => end.channel.send(message, body);
 }
 
-/** The connection to one scratch database. It is never closed. */
-export class Scratch {
+class Scratch {
   readonly #ports: WriterChildPorts;
-  readonly #end: Pick<ChildEnd, "progress">;
+  readonly #end: ChildEnd;
   readonly #group: GroupCommit;
   readonly #capture: PageCapture;
 
-  constructor(path: string, ports: WriterChildPorts, end: Pick<ChildEnd, "progress">) {
+  constructor(
+    { path, recording }: Extract<ToWriter, { type: "open" }>,
+    ports: WriterChildPorts,
+    end: ChildEnd,
+  ) {
     this.#ports = ports;
     this.#end = end;
     const db = openScratch(path);
     const pageSize = checkedPageSize(db);
     this.#capture = ports.openCapture(path, pageSize);
-    this.#group = new GroupCommit(db, {
-      onUnit: (unit) => end.progress.unit(unit),
+    const watch = {
+      onUnit: (unit: number) => end.progress.unit(unit),
       onStatement: () => end.progress.statement(),
-    });
+    };
+    this.#group = new GroupCommit(db, watch, recording);
   }
 
   run(request: RunRequest): { reply: FromWriter; body: Uint8Array | undefined } {
     const { units, lsn, term, session, committedAtMs } = request;
-    const { outcomes, open, committed } = this.#group.run(units, { lsn, term }, session);
+    const run = this.#group.run(units, { lsn, term }, session);
+    const { outcomes, open, committed, recorded, warnings } = run;
     this.#end.progress.idle();
     const set = committed ? this.#capture.capture() : undefined;
     if (committed && set === undefined) {
       throw new StorageError("a transaction was committed but the scratch WAL has no frames of it");
     }
-    const body = set === undefined ? undefined : this.#ports.encode(set, committedAtMs);
+    const encoded =
+      set === undefined ? undefined : this.#ports.encode(set, committedAtMs, recorded);
     const frames = this.#capture.walFrames;
-    return { reply: { type: "done", outcomes, open, frames }, body };
+    const pages = encoded?.pages;
+    const body = pages === undefined ? encoded?.body : Buffer.concat([encoded!.body, pages]);
+    const pagesBytes = pages?.byteLength ?? 0;
+    return { reply: { type: "done", outcomes, open, frames, pagesBytes, warnings }, body };
   }
 }
 

@@ -1,6 +1,7 @@
-/** What a writer process and its parent say to each other. The encoded pages travel as the body of "done". */
+/** What a writer process and its parent say to each other. The encoded entry travels as the body of "done". */
 
 import type { Lsn, Term } from "../../vocabulary.ts";
+import type { Recording } from "../record/recording.ts";
 import type { RunSession } from "../sql/group-commit.ts";
 import type { Unit, UnitOutcome } from "../sql/request.ts";
 
@@ -15,7 +16,7 @@ export type RunRequest = {
 };
 
 export type ToWriter =
-  | { readonly type: "open"; readonly path: string }
+  | { readonly type: "open"; readonly path: string; readonly recording: Recording | undefined }
   | { readonly type: "run"; readonly request: RunRequest };
 
 export type FromWriter =
@@ -25,5 +26,8 @@ export type FromWriter =
       readonly outcomes: UnitOutcome[];
       readonly open: boolean;
       readonly frames: number;
+      /** So many bytes at the end of the body are pages that stay here: the entry goes without them. */
+      readonly pagesBytes: number;
+      readonly warnings: readonly string[];
     }
   | { readonly type: "failed"; readonly message: string };

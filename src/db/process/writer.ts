@@ -9,6 +9,7 @@
 import { assert } from "../../base/assert.ts";
 import { StorageError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
+import type { Recording } from "../record/recording.ts";
 import type { UnitOutcome } from "../sql/request.ts";
 import type { Progress } from "./progress.ts";
 import { SqlProcess } from "./sql-process.ts";
@@ -23,8 +24,12 @@ export type WriterRun =
       readonly outcomes: readonly UnitOutcome[];
       /** The last of them left its transaction open. */
       readonly open: boolean;
-      /** Encoded pages of everything committed; undefined when nothing was. Its memory is the receiver's. */
+      /** The entry of everything committed, encoded; undefined when nothing was. Its memory is the receiver's. */
       readonly body: Uint8Array | undefined;
+      /** Encoded pages of the same, if the entry goes without them. */
+      readonly pages?: Uint8Array | undefined;
+      /** What the operator should know of how statements travel; each is told once. */
+      readonly warnings?: readonly string[] | undefined;
       /** Committed frames in the scratch WAL. */
       readonly frames: number;
     }
@@ -80,12 +85,12 @@ export class Writer {
   }
 
   /** Opens a scratch database. Throws StorageError when it cannot be opened; the writer is then dead. */
-  open(scratchPath: string): Promise<void> {
+  open(scratchPath: string, recording?: Recording): Promise<void> {
     assert(this.#waiting === undefined, "writer is busy");
     if (this.#process.isGone) return Promise.reject(new StorageError("the writer process is gone"));
     return new Promise((resolve, reject) => {
       this.#waiting = { type: "open", resolve, reject };
-      this.#send({ type: "open", path: scratchPath });
+      this.#send({ type: "open", path: scratchPath, recording });
     });
   }
 
@@ -142,8 +147,9 @@ export class Writer {
       type: "done",
       outcomes: message.outcomes,
       open: message.open,
-      body: body.byteLength === 0 ? undefined : body,
+      ...parted(body, message.pagesBytes),
       frames: message.frames,
+      warnings: message.warnings,
     });
   }
 
@@ -156,3 +162,13 @@ export class Writer {
     waiting.resolve({ type: "killed", offender: this.#offender, running, message: why });
   }
 }
+
+/** The entry and the pages that stay here. */
+function parted(bytes: Uint8Array, pagesBytes: number): Pick<Done, "body" | "pages"> {
+  if (bytes.byteLength === 0) return { body: undefined };
+  if (pagesBytes === 0) return { body: bytes };
+  const at = bytes.byteLength - pagesBytes;
+  return { body: bytes.subarray(0, at), pages: bytes.subarray(at) };
+}
+
+type Done = Extract<WriterRun, { type: "done" }>;

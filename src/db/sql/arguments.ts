@@ -7,6 +7,7 @@
  */
 
 import type { SQLInputValue } from "node:sqlite";
+import type { SqlValue } from "../../changes/values.ts";
 import type { Stmt, Value } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
 import type { Parameter } from "./tokenizer.ts";
@@ -79,7 +80,8 @@ function namedArgument(stmt: Stmt, name: string | undefined): Value | undefined 
   return found;
 }
 
-function inputValue(value: Value): SQLInputValue {
+/** A client's value as SQLite takes it. Throws SqlError for an integer that does not fit. */
+export function inputValue(value: Value): SqlValue {
   switch (value.type) {
     case "null":
       return null;

@@ -70,6 +70,27 @@ const schemaUpkeep: ReadonlySet<number> = new Set([
 const temporaryReason =
   "TEMP objects are not available: they live on one connection and are not replicated; use an ordinary table";
 
+/** Lists of the schema: their rows say where things are in the file. */
+const schemaTables: ReadonlySet<string> = new Set([
+  "sqlite_master",
+  "sqlite_schema",
+  "sqlite_temp_master",
+]);
+
+/** What a statement does, as SQLite says while it compiles it. */
+export type Trace = {
+  /** Tables and views that it writes. */
+  readonly touched: Set<string>;
+  /** Functions that it calls, in lower case; not those in a DEFAULT. */
+  readonly functions: Set<string>;
+  /** What it reads that is not the same on every node. */
+  readsPhysical: string | undefined;
+};
+
+export function newTrace(): Trace {
+  return { touched: new Set(), functions: new Set(), readsPhysical: undefined };
+}
+
 /** One per connection: `db.setAuthorizer(authorizer.decide)`. */
 export class Authorizer {
   /** True while statements of ours run, which may do anything. */
@@ -85,10 +106,14 @@ export class Authorizer {
   /** The statement compiled last works through a trigger or a view, so SQLite's count of changes is not all. */
   isIndirect = false;
 
+  /** What the statement compiled last writes and uses, triggers and foreign key actions included. */
+  trace: Trace = newTrace();
+
   /** `names` are, as far as the action has them: two arguments, the schema, and the trigger or view that asks. */
   readonly decide = (action: number, ...names: (string | null)[]): number => {
     const [first = null, second = null, schema = null, origin = null] = names;
     if (origin !== null) this.isIndirect = true;
+    this.#note(action, first ?? "", second ?? "");
     if (this.#trusted) return constants.SQLITE_OK;
     if (this.vacuuming && (action !== constants.SQLITE_ATTACH || first === "")) {
       return constants.SQLITE_OK;
@@ -110,6 +135,25 @@ export class Authorizer {
       return run();
     } finally {
       this.#trusted = false;
+    }
+  }
+
+  #note(action: number, first: string, second: string): void {
+    switch (action) {
+      case constants.SQLITE_INSERT:
+      case constants.SQLITE_UPDATE:
+      case constants.SQLITE_DELETE:
+        this.trace.touched.add(first);
+        break;
+      case constants.SQLITE_FUNCTION:
+        this.trace.functions.add(second.toLowerCase());
+        break;
+      case constants.SQLITE_PRAGMA:
+        this.trace.readsPhysical = `PRAGMA ${first}`;
+        break;
+      case constants.SQLITE_READ:
+        if (schemaTables.has(first)) this.trace.readsPhysical = first;
+        break;
     }
   }
 

@@ -16,6 +16,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
+import type { Recorder, WriteCall } from "../record/recorder.ts";
 import { type Authorizer, ownSavepointPrefix } from "./authorizer.ts";
 import { SqlError } from "./sql-error.ts";
 
@@ -36,6 +37,8 @@ export type TransactionPorts = {
   stampPosition(): void;
   /** The schema may have gone back to what it was. */
   onRollback(): void;
+  /** Is told of all that takes effect, where that is recorded. */
+  readonly recorder: Recorder | undefined;
 };
 
 /** How a statement behaves when it fails. */
@@ -107,6 +110,7 @@ export class ClientTransaction {
     // A COMMIT that fails (a deferred foreign key) leaves the transaction open, as SQLite does.
     if (this.#realm === "alone") this.#commitAlone();
     this.#wrote ||= this.#dirty;
+    this.#ports.recorder?.seal();
     this.#forget();
   }
 
@@ -119,6 +123,7 @@ export class ClientTransaction {
       this.#run(`RELEASE ${unitSavepoint}`);
     }
     if (this.#realm === "alone") this.#run("ROLLBACK");
+    this.#ports.recorder?.drop();
     this.#forget();
     this.#ports.onRollback();
   }
@@ -127,6 +132,7 @@ export class ClientTransaction {
     if (!this.isOpen) this.#open("savepoint");
     if (this.#realm !== "reading") this.#db.exec(`SAVEPOINT ${quoted(name)}`);
     this.#savepoints.push(name.toLowerCase());
+    this.#ports.recorder?.savepoint();
   }
 
   release(name: string): void {
@@ -137,12 +143,14 @@ export class ClientTransaction {
     }
     if (this.#realm !== "reading") this.#db.exec(`RELEASE ${quoted(name)}`);
     this.#savepoints.length = at;
+    this.#ports.recorder?.release(at);
   }
 
   rollbackTo(name: string): void {
     const at = this.#indexOf(name);
     if (this.#realm !== "reading") this.#db.exec(`ROLLBACK TO ${quoted(name)}`);
     this.#savepoints.length = at + 1;
+    this.#ports.recorder?.rollbackTo(at);
     this.#ports.onRollback();
   }
 
@@ -150,23 +158,27 @@ export class ClientTransaction {
    * Runs one statement that may write. `change` returns whether it changed something, and its answer. In autocommit,
    * alone, it gets a transaction of its own.
    */
-  write<T>(change: () => Changed<T>, traits: WriteTraits): T {
+  write<T>(change: () => Changed<T>, traits: WriteTraits, call: WriteCall): T {
     if (this.#realm === "reading") return change().answer;
-    if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits);
-    if (traits.undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
+    const { recorder } = this.#ports;
+    recorder?.start(call);
+    if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits, call);
+    const undoable = traits.undoable || recorder?.mayRefuse === true;
+    if (undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
     try {
       const { changed, answer } = change();
-      if (traits.undoable) this.#run(`RELEASE ${statementSavepoint}`);
-      if (changed) this.#noteChange();
+      recorder?.check();
+      if (undoable) this.#run(`RELEASE ${statementSavepoint}`);
+      if (changed) this.#noteChange(call, false);
       return answer;
     } catch (error) {
       this.afterFailure();
       const keeps = keepsPart(error, traits);
-      if (traits.undoable && this.#db.isTransaction) {
+      if (undoable && this.#db.isTransaction) {
         if (!keeps) this.#run(`ROLLBACK TO ${statementSavepoint}`);
         this.#run(`RELEASE ${statementSavepoint}`);
       }
-      if (keeps && this.#db.isTransaction) this.#noteChange();
+      if (keeps && this.#db.isTransaction) this.#noteChange(call, true);
       throw error;
     }
   }
@@ -176,6 +188,7 @@ export class ClientTransaction {
     if (this.#realm === "reading" || this.#db.isTransaction) return;
     if (this.#realm === "shared") throw new NeedsSolo("the outer transaction was rolled back");
     if (this.isOpen) {
+      this.#ports.recorder?.drop();
       this.#forget();
       this.#ports.onRollback();
     }
@@ -184,6 +197,7 @@ export class ClientTransaction {
   /** Undoes whatever is open; the client went away or its unit starts over. */
   abandon(): void {
     if (this.#realm === "alone" && this.#db.isTransaction) this.#run("ROLLBACK");
+    this.#ports.recorder?.drop();
     this.#forget();
     this.#wrote = false;
     this.#ports.onRollback();
@@ -209,32 +223,42 @@ export class ClientTransaction {
     this.#run("COMMIT");
   }
 
-  #writeAlone<T>(change: () => Changed<T>, traits: WriteTraits): T {
+  #writeAlone<T>(change: () => Changed<T>, traits: WriteTraits, call: WriteCall): T {
+    const { recorder } = this.#ports;
     this.#run("BEGIN IMMEDIATE");
     try {
       const { changed, answer } = change();
-      if (changed) this.#commitStamped();
+      recorder?.check();
+      if (changed) this.#commitStamped(call, false);
       else this.#run("ROLLBACK");
       return answer;
     } catch (error) {
       if (this.#db.isTransaction) {
-        if (keepsPart(error, traits)) this.#commitStamped();
+        if (keepsPart(error, traits)) this.#commitStamped(call, true);
         else this.#run("ROLLBACK");
       }
+      recorder?.drop();
       this.#ports.onRollback();
       throw error;
     }
   }
 
-  #commitStamped(): void {
+  #commitStamped(call: WriteCall, failed: boolean): void {
+    this.#ports.recorder?.ran(call, failed);
     this.#ports.stampPosition();
     this.#run("COMMIT");
+    this.#ports.recorder?.seal();
     this.#wrote = true;
   }
 
-  #noteChange(): void {
-    if (this.isOpen) this.#dirty = true;
-    else this.#wrote = true;
+  #noteChange(call: WriteCall, failed: boolean): void {
+    this.#ports.recorder?.ran(call, failed);
+    if (this.isOpen) {
+      this.#dirty = true;
+      return;
+    }
+    this.#ports.recorder?.seal();
+    this.#wrote = true;
   }
 
   #forget(): void {

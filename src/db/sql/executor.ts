@@ -13,6 +13,8 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import { limits } from "../../limits.ts";
+import { Recorder } from "../record/recorder.ts";
+import type { Recording } from "../record/recording.ts";
 import {
   type AnswerPieces,
   batchAnswer,
@@ -42,6 +44,8 @@ export type ExecutorPorts = {
   onStatement(): void;
   /** Writes the position row inside the open transaction. Never called by a reader. */
   stampPosition(): void;
+  /** What to record of statements that take effect; undefined for nothing. */
+  readonly recording?: Recording | undefined;
 };
 
 /** What a unit left behind, before it is known whether its changes stay. */
@@ -60,6 +64,7 @@ const nothing: StatementAnswer = { cols: "[]", rows: "[]", affected: 0, rowid: u
 export class Executor {
   readonly authorizer = new Authorizer();
   readonly transaction: ClientTransaction;
+  readonly recorder: Recorder | undefined;
   readonly #db: DatabaseSync;
   readonly #ports: ExecutorPorts;
   readonly #cache: StatementCache;
@@ -86,8 +91,12 @@ export class Executor {
     this.#total = db.prepare("SELECT total_changes()");
     this.#schemaVersion = db.prepare("PRAGMA schema_version");
     this.#foreignKeysSetting = db.prepare("PRAGMA foreign_keys");
+    const { recording } = ports;
+    this.recorder =
+      recording === undefined ? undefined : new Recorder(db, this.authorizer, recording);
     this.transaction = new ClientTransaction(db, {
       authorizer: this.authorizer,
+      recorder: this.recorder,
       stampPosition: ports.stampPosition,
       onRollback: () => this.#onRollback(),
     });
@@ -277,7 +286,7 @@ export class Executor {
         if (transaction.realm === "shared") throw new NeedsSolo("a setting of the connection");
         return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
       case "vacuum":
-        return this.#vacuum(compiled);
+        return this.#vacuum(compiled, stmt);
       case "schema":
       case "upkeep":
         return this.#alter(compiled, stmt, values);
@@ -300,27 +309,33 @@ export class Executor {
         return { changed, answer: { cols: compiled.cols, rows, affected: changes, rowid } };
       },
       { undoable: hasColumns, keepsPart },
+      { compiled, stmt },
     );
   }
 
   /** CREATE, DROP, ALTER, ANALYZE, REINDEX and PRAGMAs that change the database. */
   #alter(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const isSchema = compiled.shape.kind === "schema";
-    return this.transaction.write((): Changed<StatementAnswer> => {
-      const before = isSchema ? this.#readSchemaVersion() : undefined;
-      const rows = this.#rows(compiled, stmt, values);
-      const changed = !isSchema || this.#readSchemaVersion() !== before;
-      if (changed) {
-        this.#schemaTouched = true;
-        this.#cache.forgetCompiled();
-      }
-      return { changed, answer: { ...nothing, cols: compiled.cols, rows } };
-    }, plainWrite);
+    return this.transaction.write(
+      (): Changed<StatementAnswer> => {
+        const before = isSchema ? this.#readSchemaVersion() : undefined;
+        const rows = this.#rows(compiled, stmt, values);
+        const changed = !isSchema || this.#readSchemaVersion() !== before;
+        if (changed) {
+          this.#schemaTouched = true;
+          this.#cache.forgetCompiled();
+        }
+        return { changed, answer: { ...nothing, cols: compiled.cols, rows } };
+      },
+      plainWrite,
+      { compiled, stmt },
+    );
   }
 
-  #vacuum(compiled: Compiled): StatementAnswer {
+  #vacuum(compiled: Compiled, stmt: Stmt): StatementAnswer {
     const { transaction, authorizer } = this;
     if (transaction.realm === "shared") throw new NeedsSolo("VACUUM runs outside of transactions");
+    this.recorder?.pause();
     authorizer.vacuuming = true;
     try {
       compiled.call.run();
@@ -329,7 +344,7 @@ export class Executor {
     }
     this.#cache.forgetCompiled();
     const changed = { changed: true, answer: nothing };
-    return transaction.write(() => changed, plainWrite);
+    return transaction.write(() => changed, plainWrite, { compiled, stmt });
   }
 
   /** Runs to the end and gives the rows as a JSON array, empty when they are not wanted. */

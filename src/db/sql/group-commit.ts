@@ -16,6 +16,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import type { EntryId } from "../../vocabulary.ts";
+import type { RecordMark } from "../record/recorder.ts";
+import type { Recorded, Recording } from "../record/recording.ts";
 import { positionTable } from "./authorizer.ts";
 import { NeedsSolo } from "./client-transaction.ts";
 import { Executor, type UnitRun } from "./executor.ts";
@@ -37,6 +39,15 @@ export type GroupRun = {
   readonly open: boolean;
   /** Something was committed. */
   readonly committed: boolean;
+  /** What was recorded of it; undefined when nothing is to be. */
+  readonly recorded: Recorded | undefined;
+  /** What the operator should know of how statements travel; each is told once. */
+  readonly warnings: readonly string[];
+};
+
+export type GroupWatch = {
+  onUnit(unit: number): void;
+  onStatement(): void;
 };
 
 type Settled = { readonly run: UnitRun; readonly wrote: boolean; readonly inTransaction: boolean };
@@ -60,7 +71,7 @@ export class GroupCommit {
   #stopped = false;
 
   /** `onStatement` is called before each statement, `onUnit` with the number of each unit that begins. */
-  constructor(db: DatabaseSync, watch: { onUnit(unit: number): void; onStatement(): void }) {
+  constructor(db: DatabaseSync, watch: GroupWatch, recording?: Recording) {
     this.#db = db;
     this.#onUnit = watch.onUnit;
     this.#begin = db.prepare("BEGIN IMMEDIATE");
@@ -70,6 +81,7 @@ export class GroupCommit {
     this.#executor = new Executor(db, {
       onStatement: watch.onStatement,
       stampPosition: () => this.#stampPosition(),
+      recording,
     });
   }
 
@@ -134,6 +146,7 @@ export class GroupCommit {
     const { transaction } = this.#executor;
     const settled: Settled[] = [];
     let size = this.#size;
+    const mark = this.#executor.recorder?.mark();
     this.#begin.run();
     for (let unit = from; unit < to && size < answersSizeMax; unit++) {
       this.#onUnit(unit);
@@ -145,13 +158,13 @@ export class GroupCommit {
       } catch (error) {
         if (!(error instanceof NeedsSolo)) throw error;
         this.#solo.add(unit);
-        this.#undo();
+        this.#undo(mark);
         return;
       }
     }
     if (!this.#finish(settled.some(({ wrote }) => wrote))) {
       for (let unit = from; unit < to; unit++) this.#solo.add(unit);
-      this.#undo();
+      this.#undo(mark);
       return;
     }
     settled.forEach((each) => {
@@ -162,7 +175,7 @@ export class GroupCommit {
   /** Ends the outer transaction. False when SQLite refuses to commit it (deferred foreign keys). */
   #finish(wrote: boolean): boolean {
     if (!wrote) {
-      this.#undo();
+      this.#undo(undefined);
       return true;
     }
     try {
@@ -175,9 +188,10 @@ export class GroupCommit {
     }
   }
 
-  #undo(): void {
+  #undo(mark: RecordMark | undefined): void {
     if (this.#db.isTransaction) this.#rollback.run();
     this.#executor.abandon();
+    if (mark !== undefined) this.#executor.recorder?.rewind(mark);
   }
 
   #settle(settled: Settled): void {
@@ -201,6 +215,9 @@ export class GroupCommit {
       foreignKeys: run.foreignKeys,
     }));
     const open = this.#executor.transaction.isOpen;
-    return { outcomes, open, committed: this.#settled.some(({ wrote }) => wrote) };
+    const committed = this.#settled.some(({ wrote }) => wrote);
+    const recorded = committed ? this.#executor.recorder?.take() : undefined;
+    const warnings = this.#executor.recorder?.takeWarnings() ?? [];
+    return { outcomes, open, committed, recorded, warnings };
   }
 }

@@ -11,7 +11,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { type BindingPlan, bindingPlan } from "./arguments.ts";
-import type { Authorizer } from "./authorizer.ts";
+import { type Authorizer, newTrace } from "./authorizer.ts";
 import { type Shape, shapeOf } from "./classify.ts";
 import { SqlError, sqlErrorFrom } from "./sql-error.ts";
 import { parseScript, type Statement } from "./tokenizer.ts";
@@ -33,6 +33,12 @@ export type Compiled = ShapedStatement & {
   readonly hasColumns: boolean;
   /** Works through a trigger or view: its own count of changes may be 0 although something changed. */
   readonly isIndirect: boolean;
+  /** Tables and views that it writes, also through triggers and foreign keys. */
+  readonly touched: readonly string[];
+  /** Functions that it calls, in lower case. */
+  readonly functions: ReadonlySet<string>;
+  /** What it reads that is not the same on every node. */
+  readonly readsPhysical: string | undefined;
 };
 
 type Entry = {
@@ -77,6 +83,7 @@ export class StatementCache {
     const authorizer = this.#authorizer;
     authorizer.reason = undefined;
     authorizer.isIndirect = false;
+    authorizer.trace = newTrace();
     try {
       const call = this.#db.prepare(shape.readonly ? "BEGIN DEFERRED" : statement.text);
       const columns = call.columns();
@@ -88,6 +95,9 @@ export class StatementCache {
         cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
         hasColumns: columns.length > 0,
         isIndirect: authorizer.isIndirect,
+        touched: [...authorizer.trace.touched],
+        functions: authorizer.trace.functions,
+        readsPhysical: authorizer.trace.readsPhysical,
       };
     } catch (error) {
       throw refusedOr(error, authorizer);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EntryId, lsn, term } from "../../vocabulary.ts";
 import { openScratch } from "../process/connection.ts";
+import type { Recording } from "../record/recording.ts";
 import { makeGenesisImage } from "../served/birth.ts";
 import { GroupCommit, type GroupRun, type RunSession } from "./group-commit.ts";
 import type { Condition, SqlRequest, Stmt, Unit, Value } from "./request.ts";
@@ -23,8 +24,12 @@ export function newDatabase(): string {
 /** A group commit on a fresh database, with every run one position further. */
 export class TestWriter {
   readonly db = openScratch(newDatabase());
-  readonly group = new GroupCommit(this.db, { onUnit() {}, onStatement() {} });
+  readonly group: GroupCommit;
   position: EntryId = { lsn: lsn(0), term: term(1) };
+
+  constructor(recording?: Recording) {
+    this.group = new GroupCommit(this.db, { onUnit() {}, onStatement() {} }, recording);
+  }
 
   run(units: readonly Unit[], session: RunSession = "none"): GroupRun {
     this.position = { lsn: lsn(this.position.lsn + 1), term: this.position.term };

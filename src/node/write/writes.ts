@@ -18,17 +18,22 @@ import { assert } from "../../base/assert.ts";
 import { ClientError, messageOf } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
 import type { WriterRun } from "../../db/process/writer.ts";
-import type { Unit, UnitOutcome } from "../../db/sql/request.ts";
+import type { Recording } from "../../db/record/recording.ts";
+import type { Unit } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
+import { pagesSection } from "../../payload/sections.ts";
 import type { Proposal } from "../../raft/raft.ts";
 import { type EntryId, type Lsn, type NodeId, type Term, zeroEntryId } from "../../vocabulary.ts";
 import type { WriterProcess } from "../driver.ts";
 import type { RunAnswer } from "../route/run.ts";
 import { type AppliedHashes, HeadTable } from "./head-table.ts";
 import { Outcomes } from "./outcomes.ts";
+import { OwnPages } from "./own-pages.ts";
 import { sessionGone, type WriteItem, WriteQueue } from "./queue.ts";
+import { sameRecording } from "./recording.ts";
+import { isTooLarge, metDiskFailure } from "./run-limits.ts";
 import { OpenSession } from "./session.ts";
 
 /** What writing needs from the rest of the node. */
@@ -44,6 +49,8 @@ export type WritePorts = {
   makeScratch(): Promise<{ path: string }>;
   hashes(): AppliedHashes;
   spawnWriter(): WriterProcess;
+  /** What the writer is to record besides pages; undefined is nothing. */
+  recording(): Recording | undefined;
   /** Resolves if this node leads `term`, as of some moment after the call; throws ClientError if not. */
   confirmLead(term: Term): Promise<void>;
   onEvent(line: string): void;
@@ -56,6 +63,7 @@ export class Writes {
   readonly #ports: WritePorts;
   readonly #queue = new WriteQueue();
   readonly outcomes: Outcomes;
+  readonly ownPages = new OwnPages();
   #state: "off" | "preparing" | "ready" = "off";
   /** The term in which this node leads; set while state is not off. */
   #term: Term = 0 as Term;
@@ -66,6 +74,10 @@ export class Writes {
   #session: OpenSession | undefined;
   /** The open transaction is to be rolled back at the next turn. */
   #rollbackSession = false;
+  /** What the writer records. */
+  #recording: Recording | undefined;
+  /** A new writer is wanted as soon as no transaction is open. */
+  #renewSoon = false;
   /** A turn is running. */
   #turning = false;
   /** Set while the lead is being handed over: nothing is started. */
@@ -177,9 +189,18 @@ export class Writes {
     this.#turnSoon();
   }
 
+  /** What is to be recorded is another: the next batch is run by a writer that knows. */
+  recordingChanged(): void {
+    const wanted = this.#ports.recording();
+    if (this.#state !== "ready" || sameRecording(this.#recording, wanted)) return;
+    if (this.#turning || this.#session !== undefined) this.#renewSoon = true;
+    else this.#renew();
+  }
+
   /** An entry was applied here. */
   applied(id: EntryId): void {
     this.#head?.settle(id.lsn);
+    this.ownPages.settle(id.lsn);
     this.outcomes.applied(id);
   }
 
@@ -206,12 +227,14 @@ export class Writes {
       const writer = this.#spare ?? this.#ports.spawnWriter();
       this.#spare = undefined;
       this.#writer = writer;
-      await writer.open(scratch.path);
+      this.#recording = this.#ports.recording();
+      await writer.open(scratch.path, this.#recording);
       if (!current() || this.#writer !== writer) return writer.kill();
       this.#head = new HeadTable(this.#ports.hashes());
       this.#tail = Promise.resolve();
       this.#seen = seen;
       this.#state = "ready";
+      this.recordingChanged();
       this.#turnSoon();
       this.#ports.clock.after(1_000, () => {
         if (this.#state !== "off") this.warmUp();
@@ -287,32 +310,35 @@ export class Writes {
     const executed = items.slice(0, reply.outcomes.length);
     this.counters.units += executed.length;
     const { body } = reply;
+    for (const warning of reply.warnings ?? []) this.#ports.onEvent(`replication: ${warning}`);
     if (reply.outcomes.some(metDiskFailure)) return this.#onDiskFailure(items);
-    if (body !== undefined && this.#isTooLarge(body)) return this.#refuseTooLarge(items);
+    if (body !== undefined && isTooLarge(body, reply.pages)) return this.#refuseTooLarge(items);
     this.#queue.putBack(items.slice(executed.length));
     let position = this.#seen;
     let fate = this.#tail;
     if (body !== undefined) {
-      const proposed = this.#propose(lsn, body);
+      const proposed = this.#propose(lsn, body, reply.pages);
       if (proposed === undefined) {
         for (const item of executed) item.reject(notLeader());
         return;
       }
       position = proposed;
       this.#seen = proposed;
-      fate = this.outcomes.of(proposed, body.byteLength);
+      fate = this.outcomes.of(proposed, body.byteLength + (reply.pages?.byteLength ?? 0));
       fate.catch(() => {});
       this.#tail = fate;
     }
     this.#followSession(reply.open, executed.at(-1));
     this.#answer(executed, reply, { position, fate, entered: body !== undefined });
-    if (reply.frames > limits.scratchFramesMax && this.#session === undefined) this.#renew();
+    const isLong = reply.frames > limits.scratchFramesMax;
+    if ((isLong || this.#renewSoon) && this.#session === undefined) this.#renew();
   }
 
   /** Stamps and proposes the pages of a batch. Undefined when this node may not propose any more. */
-  #propose(lsn: Lsn, body: Uint8Array): EntryId | undefined {
-    const checksum: Hash64 = this.#head!.push(lsn, pagesHeader(body));
-    stampChecksum(body, checksum);
+  #propose(lsn: Lsn, body: Uint8Array, ownPages: Uint8Array | undefined): EntryId | undefined {
+    const pages = ownPages ?? pagesSection(body)!;
+    const checksum: Hash64 = this.#head!.push(lsn, pagesHeader(pages));
+    stampChecksum(pages, checksum);
     const proposal = this.#ports.propose(body);
     if (!proposal.accepted) {
       // The scratch holds a batch that no entry will ever carry: it is worth nothing now.
@@ -322,6 +348,7 @@ export class Writes {
     }
     assert(proposal.entry.lsn === lsn, `proposed at ${proposal.entry.lsn}, written for ${lsn}`);
     this.counters.entries++;
+    if (ownPages !== undefined) this.ownPages.keep(proposal.entry, ownPages);
     return { lsn: proposal.entry.lsn, term: proposal.entry.term };
   }
 
@@ -416,17 +443,13 @@ export class Writes {
     this.#prepare();
   }
 
-  #isTooLarge(body: Uint8Array): boolean {
-    return pagesHeader(body).pgnos.length * limits.pageSize > limits.transactionBytesMax;
-  }
-
   #refuseTooLarge(items: WriteItem[]): void {
     this.#dropWriter();
     if (items.length === 1) {
       items[0]!.reject(
         new ClientError(
           "TRANSACTION_TOO_LARGE",
-          `the transaction changes more than ${limits.transactionBytesMax} bytes of pages; ` +
+          `the transaction changes more than ${limits.transactionBytesMax} bytes; ` +
             "split it into smaller ones",
         ),
       );
@@ -439,6 +462,7 @@ export class Writes {
 
   /** The scratch WAL has grown long: a new one, copied from the served WAL, once all is applied [D2 rule 2]. */
   #renew(): void {
+    this.#renewSoon = false;
     this.#dropWriter();
     this.#prepare();
   }
@@ -469,11 +493,4 @@ function notLeader(): ClientError {
     "NOT_LEADER",
     "this node does not lead; nothing was done, repeat it there",
   );
-}
-
-/** SQLite's words for a disk that does not take what is written. Quotes in a user's text would be escaped. */
-const diskFailure = /"code":"SQLITE_(?:FULL|IOERR|CANTOPEN)"/;
-
-function metDiskFailure(outcome: UnitOutcome): boolean {
-  return !outcome.wrote && outcome.results.some((text) => diskFailure.test(text));
 }

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { namedSteps } from "../../changes/named-steps.ts";
+import type { RecordedTransaction } from "../../changes/steps.ts";
+import type { SqlRequest, Unit } from "../sql/request.ts";
+import { execute, TestWriter, unit } from "../sql/test-database.ts";
+
+const both = { logKind: "pages", changes: true, statements: true } as const;
+
+function subject(...schema: string[]): TestWriter {
+  const writer = new TestWriter(both);
+  writer.run([unit(...schema)]);
+  return writer;
+}
+
+/** Runs units and gives what was recorded, as one line per step. */
+function recordedBy(
+  writer: TestWriter,
+  ...units: Unit[]
+): { changes: string[][]; statements: string[][] } {
+  const { recorded } = writer.run(units);
+  return { changes: lines(recorded?.changes), statements: lines(recorded?.statements) };
+}
+
+function lines(transactions: readonly RecordedTransaction[] | undefined): string[][] {
+  return namedSteps(transactions ?? []).map((steps) =>
+    steps.map((step) => {
+      if (step.type === "sequence") return `${step.table} is at ${step.value}`;
+      if (step.type === "statement") return `${step.statement.sql} [${step.statement.args.join()}]`;
+      const row = (values: typeof step.before) =>
+        values?.map(
+          (value, i) => `${step.columns?.[i]}=${value ?? (value === null ? "NULL" : "")}`,
+        );
+      const { operation, table, before, after } = step;
+      return `${operation} ${table} ${row(before) ?? "-"} > ${row(after) ?? "-"}`;
+    }),
+  );
+}
+
+const table = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)";
+
+test("each client transaction is recorded, as rows with names and as statements with arguments", () => {
+  const writer = subject(table);
+  const two: SqlRequest = execute("UPDATE t SET v = ? WHERE id = 1", { type: "text", value: "b" });
+  const { changes, statements } = recordedBy(
+    writer,
+    unit("INSERT INTO t VALUES (1, 'a')"),
+    unit("SELECT * FROM t"),
+    unit("BEGIN", "INSERT INTO t VALUES (2, NULL)", two, "COMMIT"),
+    unit("DELETE FROM t WHERE id = 7"),
+  );
+  // Within one transaction rows come in SQLite's order, not in that of the statements.
+  assert.deepEqual(changes, [
+    ["insert t - > id=1,v=a"],
+    ["update t id=1,v=a > id=,v=b", "insert t - > id=2,v=NULL"],
+  ]);
+  assert.deepEqual(statements, [
+    ["INSERT INTO t VALUES (1, 'a') []"],
+    ["INSERT INTO t VALUES (2, NULL) []", "UPDATE t SET v = ? WHERE id = 1 [b]"],
+  ]);
+});
+
+test("nothing is recorded of what was rolled back: a statement, a savepoint, a transaction, a session", () => {
+  const writer = subject(table, "INSERT INTO t VALUES (1, 1)");
+  const { changes, statements } = recordedBy(
+    writer,
+    unit("INSERT INTO t VALUES (1, 'again')"),
+    unit("BEGIN", "INSERT INTO t VALUES (2, 2)", "ROLLBACK"),
+    unit(
+      ...["BEGIN", "INSERT INTO t VALUES (3, 3)", "SAVEPOINT s", "INSERT INTO t VALUES (4, 4)"],
+      ...["CREATE TABLE u(id INTEGER PRIMARY KEY)", "SAVEPOINT s2", "INSERT INTO u VALUES (1)"],
+      ...["ROLLBACK TO s", "INSERT INTO t VALUES (5, 5)", "RELEASE s", "COMMIT"],
+    ),
+    unit("INSERT INTO t VALUES (6, 6) RETURNING zeroblob(20000000)"),
+    unit("INSERT OR ROLLBACK INTO t VALUES (1, 'again')"),
+  );
+  assert.deepEqual(changes, [["insert t - > id=3,v=3", "insert t - > id=5,v=5"]]);
+  assert.deepEqual(statements, [
+    ["INSERT INTO t VALUES (3, 3) []", "INSERT INTO t VALUES (5, 5) []"],
+  ]);
+  writer.run([unit("BEGIN", "INSERT INTO t VALUES (8, 8)")]);
+  writer.run([unit("INSERT INTO t VALUES (9, 9)")], "continue");
+  const after = writer.run([unit("INSERT INTO t VALUES (10, 10)")], "rollback");
+  assert.deepEqual(lines(after.recorded?.changes), [["insert t - > id=10,v=10"]]);
+});
+
+test("a transaction over several runs is recorded where it ends", () => {
+  const writer = subject(table);
+  const first = writer.run([
+    unit("INSERT INTO t VALUES (1, 1)"),
+    unit("BEGIN", "INSERT INTO t VALUES (2, 2)"),
+  ]);
+  assert.deepEqual(lines(first.recorded?.statements), [["INSERT INTO t VALUES (1, 1) []"]]);
+  assert.equal(writer.run([unit("INSERT INTO t VALUES (3, 3)")], "continue").recorded, undefined);
+  const last = writer.run([unit("COMMIT")], "continue");
+  assert.deepEqual(lines(last.recorded?.changes), [
+    ["insert t - > id=2,v=2", "insert t - > id=3,v=3"],
+  ]);
+  assert.equal(lines(last.recorded?.statements).flat().length, 2);
+});
+
+test("schema changes, tables without key and virtual tables travel as statements, in their place", () => {
+  const writer = subject(
+    table,
+    "CREATE TABLE loose(a, b)",
+    "CREATE VIRTUAL TABLE words USING fts5(w)",
+  );
+  const { changes } = recordedBy(
+    writer,
+    unit(
+      ...["BEGIN", "INSERT INTO t VALUES (1, 1)", "ALTER TABLE t ADD COLUMN w DEFAULT 7"],
+      ...["INSERT INTO t VALUES (2, 2, 2)", "INSERT INTO loose SELECT id, v FROM t"],
+      ...["UPDATE t SET w = 8 WHERE id = 1", "INSERT INTO words VALUES ('x')", "COMMIT"],
+    ),
+    unit("PRAGMA user_version = 4"),
+    unit("VACUUM"),
+  );
+  assert.deepEqual(changes, [
+    [
+      "insert t - > id=1,v=1",
+      "ALTER TABLE t ADD COLUMN w DEFAULT 7 []",
+      "insert t - > id=2,v=2,w=2",
+      "INSERT INTO loose SELECT id, v FROM t []",
+      "update t id=1,v=,w=7 > id=,v=,w=8",
+      "INSERT INTO words VALUES ('x') []",
+    ],
+    ["PRAGMA user_version = 4 []"],
+    ["VACUUM []"],
+  ]);
+});
+
+test("what triggers and foreign keys do is in the rows, marked; the numbers of AUTOINCREMENT too", () => {
+  const writer = subject(
+    ...["CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v)"],
+    ...["CREATE TABLE log(id INTEGER PRIMARY KEY, v)"],
+    ...["CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log(v) VALUES (new.id); END"],
+  );
+  const { recorded } = writer.run([
+    unit("BEGIN", "INSERT INTO t(v) VALUES ('a'), ('b')", "DELETE FROM t WHERE id = 2", "COMMIT"),
+  ]);
+  const steps = namedSteps(recorded!.changes!).flat();
+  const rows = steps.filter((step) => step.type === "row");
+  assert.deepEqual(rows.map(({ table: name, indirect }) => `${name} ${indirect}`).sort(), [
+    "log true",
+    "log true",
+    "t false",
+  ]);
+  assert.ok(lines(recorded!.changes).flat().includes("t is at 2"));
+});
+
+test("a statement that failed and kept part of its work is recorded as such", () => {
+  const writer = subject(table, "INSERT INTO t VALUES (2, 2)");
+  const { recorded } = writer.run([unit("INSERT OR FAIL INTO t VALUES (1, 1), (2, 2), (3, 3)")]);
+  const [step] = namedSteps(recorded!.statements!)[0]!;
+  assert.equal(step?.type === "statement" && step.statement.failed, true);
+  assert.deepEqual(lines(recorded!.changes), [["insert t - > id=1,v=1"]]);
+});
+
+test("what destroys the transaction of others leaves their record whole and single", () => {
+  const writer = subject(table, "INSERT INTO t VALUES (1, 1)");
+  const { changes, statements } = recordedBy(
+    writer,
+    unit("INSERT INTO t VALUES (2, 2)"),
+    unit("INSERT OR ROLLBACK INTO t VALUES (1, 1)"),
+    unit("INSERT INTO t VALUES (3, 3)"),
+  );
+  assert.deepEqual(changes, [["insert t - > id=2,v=2"], ["insert t - > id=3,v=3"]]);
+  assert.equal(statements.length, 2);
+});
+
+test("nothing is recorded when nothing is asked for", () => {
+  const writer = new TestWriter();
+  assert.equal(writer.run([unit(table)]).recorded, undefined);
+});
