@@ -210,6 +210,18 @@ export class TestCluster {
     throw new Error(`no leader within ${timeoutMs} ms\n${this.#tails()}`);
   }
 
+  /** Waits until every node answers and no copy is far behind: a fault on top of that is the only one. */
+  async recovered(timeoutMs = 30_000): Promise<void> {
+    const until = Date.now() + timeoutMs;
+    while (Date.now() < until) {
+      const nodes = (await this.statusOf(await this.leader()))?.nodes ?? [];
+      const isBehind = (n: NodeStatus) => n.kind !== "witness" && (n.lagMs ?? Infinity) > 300;
+      if (nodes.length > 0 && !nodes.some((n) => !n.reachable || isBehind(n))) return;
+      await sleep(50);
+    }
+    throw new Error(`not recovered\n${this.#tails()}`);
+  }
+
   /** Waits until every running node has applied the same, and returns their statuses. */
   async settled(timeoutMs = 30_000): Promise<readonly NodeStatus[]> {
     const until = Date.now() + timeoutMs;

@@ -90,6 +90,7 @@ export async function runFaults(
     const pausesMs: number[] = [];
     for (let i = 0; i < options.times; i++) {
       await sleep(1_000);
+      await cluster.recovered();
       const before = load.written.ok.size;
       const fault: Fault = faults[kind];
       const { atMs, pauseMs: told } = await fault(cluster);

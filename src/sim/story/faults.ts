@@ -5,7 +5,7 @@
  */
 
 import type { Prng } from "../../base/prng.ts";
-import type { Membership } from "../../vocabulary.ts";
+import type { Membership, NodeId } from "../../vocabulary.ts";
 import type { FaultName } from "./fault-names.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
@@ -102,7 +102,12 @@ export class Faults {
   /** Whether one more disk may be harmed: with it, those that are not whole must be a minority of the voters. */
   mayHarm(node: SimNode): boolean {
     const voters = this.membership().filter((member) => member.kind === "voter");
-    if (voters.length < 3 || this.changes > 0) return false;
+    if (this.changes > 0) return false;
+    // The promises of a witness that forgets are kept by the data nodes, if all of them are whole.
+    if (node.isWitness) return voters.every(({ id }) => this.#isSound(id));
+    // Beside witnesses a data node may be the only one that has the pages which another one lacks.
+    const isAlone = this.membership().some((member) => member.kind === "witness");
+    if (voters.length < 3 || isAlone) return false;
     let harmed = 0;
     for (const { id } of voters) {
       const other = this.world.node(id);
@@ -110,6 +115,11 @@ export class Faults {
       if (other === node || !isWhole(other) || this.world.keptDown.has(other)) harmed++;
     }
     return 2 * harmed < voters.length;
+  }
+
+  #isSound(id: NodeId): boolean {
+    const node = this.world.node(id);
+    return node !== undefined && isWhole(node) && !this.world.keptDown.has(node);
   }
 
   change(work: () => Promise<unknown>): void {
@@ -131,7 +141,8 @@ export class Faults {
 /** Has a full log and a whole database, or surely will have them by itself. */
 function isWhole(node: SimNode): boolean {
   const born = node.running?.parts.log.hardState.born ?? node.held?.hardState.born ?? false;
-  if (node.isUp && born && node.running!.parts.database.whole !== undefined) node.impaired = false;
+  const isFull = node.isWitness || node.running?.parts.database.whole !== undefined;
+  if (node.isUp && born && isFull) node.impaired = false;
   return born && !node.impaired;
 }
 

@@ -52,6 +52,8 @@ export class SimNode {
   writerDies = false;
   /** Power likes to fail just after a database was put in place. */
   isFragile = false;
+  /** It votes, and has no database. */
+  isWitness = false;
   /** A disk fault was played on this run, so that it may end by it. */
   excused = false;
   /** Started over with an empty disk, or with a damaged database, and not yet whole again. */
@@ -179,6 +181,7 @@ export class SimNode {
       randomHex: (bytes) => hexOf(namePrng, bytes),
       ...{ address: this.id, follow: [] },
       initial: this.initial,
+      witness: this.isWitness,
       contacts: this.contacts,
       addressById: new Map(),
       logRetentionBytes: parameters.logRetentionBytes,

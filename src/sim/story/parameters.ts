@@ -11,7 +11,10 @@ import type { NetworkTraits } from "../links.ts";
 import { type FaultName, faultNames } from "./fault-names.ts";
 
 export type Parameters = {
+  /** Members at the beginning, all of whom count. */
   readonly voters: number;
+  /** So many of them, the last ones, are witnesses. */
+  readonly witnesses: number;
   readonly lists: number;
   readonly clients: number;
   /** Share of requests that read. */
@@ -59,8 +62,9 @@ export function drawParameters(prng: Prng): Parameters {
   const kinds = prng.integer(2, 7);
   const faults = new Set<FaultName>();
   while (faults.size < kinds) faults.add(pick(...faultNames));
-  return {
-    voters: pick(1, 3, 3, 3, 3, 3, 5, 5),
+  const voters = pick(1, 3, 3, 3, 3, 3, 5, 5);
+  const drawn = {
+    voters,
     lists: prng.integer(2, 9),
     clients: prng.integer(2, 7),
     reading: pick(0.2, 0.4, 0.9),
@@ -81,4 +85,7 @@ export function drawParameters(prng: Prng): Parameters {
     slowness: pick(0, 0.1, 0.5),
     logRetentionBytes: pick(8 * 1024, 64 * 1024, 1024 * 1024),
   };
+  // Drawn last, so that the other seeds tell the stories that they told before.
+  const witnesses = voters >= 3 && prng.chance(0.3) ? pick(1, 1, (voters - 1) / 2) : 0;
+  return { ...drawn, witnesses };
 }

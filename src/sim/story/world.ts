@@ -38,10 +38,14 @@ export class World {
     this.network = new Network(this.scheduler, prng.child(), parameters.network);
     const members: Membership = Array.from({ length: parameters.voters }, (_, i) => ({
       id: nodeId(`n${i + 1}`),
-      kind: "voter" as const,
+      kind: i < parameters.voters - parameters.witnesses ? "voter" : "witness",
       address: `n${i + 1}:7000`,
     }));
-    for (const { id } of members) this.nodes.push(new SimNode(id, this, prng, members));
+    for (const { id, kind } of members) {
+      const node = new SimNode(id, this, prng, members);
+      node.isWitness = kind === "witness";
+      this.nodes.push(node);
+    }
   }
 
   /** A machine that joins. */
