@@ -2,8 +2,8 @@
  * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
  * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,witness,join,repair,away,backup] [--kills N] [--clients N]
- *                    [--megabytes N] [--json FILE]
+ *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup]
+ *                    [--kills N] [--clients N] [--megabytes N] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.
@@ -16,10 +16,14 @@ import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
+import { switchovers } from "../test/process/switchover.ts";
 
 const { values } = parseArgs({
   options: {
-    only: { type: "string", default: "leader,follower,all,pause,witness,join,repair,away,backup" },
+    only: {
+      type: "string",
+      default: "leader,follower,all,pause,witness,switchover,join,repair,away,backup",
+    },
     kills: { type: "string", default: "20" },
     clients: { type: "string", default: "32" },
     megabytes: { type: "string", default: "500" },
@@ -38,6 +42,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   all: () => faultProof("killAll", Math.ceil(kills / 4)),
   pause: () => faultProof("pauseLeader", Math.ceil(kills / 4)),
   witness: () => faultProof("killLeader", kills, { nodes: 3, witnesses: 1 }),
+  switchover: switchoverProof,
   join: joinProof,
   repair: repairProof,
   away: awayProof,
@@ -70,6 +75,23 @@ async function faultProof(
     ...result,
     lost: 0,
   };
+}
+
+async function switchoverProof(): Promise<unknown> {
+  const { gapsMs, quietMs, ...rest } = await switchovers({ clients, times: kills, tell });
+  const figures = { medianMs: median(gapsMs), longestMs: Math.max(...gapsMs) };
+  return {
+    switchovers: kills,
+    clients,
+    ...figures,
+    quietMedianMs: median(quietMs),
+    gapsMs,
+    ...rest,
+  };
+}
+
+function median(values: readonly number[]): number | undefined {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
 async function joinProof(): Promise<unknown> {

@@ -9,6 +9,7 @@ import { Raft } from "../raft/raft.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
 import type { Links } from "./driver.ts";
+import { HandOver } from "./lead/hand-over.ts";
 import { Members } from "./members.ts";
 import { Node } from "./node.ts";
 import type { Opened, OpenOptions } from "./open.ts";
@@ -206,7 +207,7 @@ function assembleCare(
   options: OpenOptions,
   parts: Cared,
   whole: Whole,
-): Pick<NodeParts, "members" | "upkeep" | "pageSyncing" | "logStart" | "report"> {
+): Pick<NodeParts, "members" | "handOver" | "upkeep" | "pageSyncing" | "logStart" | "report"> {
   const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
   const { node, log, links, identity, database, applying, applied, lag, writes, raft, tree } =
     parts;
@@ -248,7 +249,8 @@ function assembleCare(
     begun: (leader, snapshot) => whole().onLogBegun(leader, snapshot),
     failed: (error) => whole().onFailed(error),
   });
-  return { members, upkeep, pageSyncing, logStart, report };
+  const handOver = new HandOver({ self, clock, node, links, writes, database });
+  return { members, handOver, upkeep, pageSyncing, logStart, report };
 }
 
 /** How long a comparison of checksums waits until this node is where the other one was. */

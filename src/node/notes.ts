@@ -4,6 +4,8 @@
  *   pageSyncWanted  leader to follower: the log no longer reaches back to you; fetch pages from me
  *   pageSyncEnded   follower to leader: done, my log now begins after `lsn`; or given up (no lsn)
  *   logBegins       leader to a witness, in place of pageSyncWanted: your log begins after this snapshot
+ *   prepareLead     leader to follower: you are about to lead; make ready for it
+ *   leadPrepared    its answer
  *   members         leader to a member that does not answer: these are the members, with their addresses
  */
 
@@ -22,6 +24,8 @@ export type Note =
   | { readonly note: "pageSyncWanted"; readonly clusterId: string }
   | { readonly note: "pageSyncEnded"; readonly lsn: Lsn | undefined }
   | { readonly note: "logBegins"; readonly clusterId: string; readonly snapshot: SnapshotId }
+  | { readonly note: "prepareLead" }
+  | { readonly note: "leadPrepared" }
   | { readonly note: "members"; readonly members: Membership };
 
 /** What goes out for a note "members": the bytes of a membership entry, in base64. */
@@ -42,6 +46,8 @@ export function decodeNote(value: unknown): Note | undefined {
   if (fields["note"] === "pageSyncWanted" && typeof fields["clusterId"] === "string") {
     return { note: "pageSyncWanted", clusterId: fields["clusterId"] };
   }
+  if (fields["note"] === "prepareLead") return { note: "prepareLead" };
+  if (fields["note"] === "leadPrepared") return { note: "leadPrepared" };
   if (fields["note"] === "pageSyncEnded") {
     const { lsn } = fields;
     if (lsn === undefined || lsn === null) return { note: "pageSyncEnded", lsn: undefined };

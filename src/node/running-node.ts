@@ -7,6 +7,7 @@
  *   database whole or damaged      database.ts        reading                     reads.ts
  *   pages instead of log           page-syncing.ts    members, space              members.ts, upkeep.ts
  *   how it is                      status-report.ts   how it begins               open.ts
+ *   giving the lead away           lead/hand-over.ts
  *
  * A witness is the same node without a database: no readers, no writer, no page sync; entries are only kept.
  */
@@ -32,6 +33,7 @@ import type { Applying } from "./applying.ts";
 import type { Database } from "./database.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
 import type { Identity } from "./identity.ts";
+import type { HandOver } from "./lead/hand-over.ts";
 import type { Members } from "./members.ts";
 import type { Leadership, Node } from "./node.ts";
 import { logBeginsNote, membersNote, type Note } from "./notes.ts";
@@ -70,6 +72,7 @@ export type NodeParts = {
   readonly routing: Routing;
   readonly forwarder: Forwarding;
   readonly members: Members;
+  readonly handOver: HandOver;
   readonly settings: SettingsChange;
   /** What a new cluster begins with, if not with the defaults. */
   readonly initialSettings: Settings | undefined;
@@ -89,8 +92,6 @@ export class RunningNode {
   readonly #cancels: (() => void)[] = [];
   /** Term in which this leader has proposed the genesis entry. */
   #genesisTerm: Term | undefined;
-  /** How often the lead was offered to others since it came here. */
-  #handOvers = 0;
   /** As last looked at. */
   #membership: Membership | undefined;
   #stopped = false;
@@ -124,7 +125,7 @@ export class RunningNode {
   #leadWell(): void {
     const { node, database, identity, links, self } = this.parts;
     if (!node.leadership.leading) return;
-    if (database.damage !== undefined || identity.witness) this.#handOver();
+    if (database.damage !== undefined || identity.witness) this.parts.handOver.offer();
     const { membership, progress } = node.status();
     for (const { id } of membership) {
       if (id !== self && !links.isUp(id)) links.send(id, membersNote(membership), []);
@@ -161,13 +162,14 @@ export class RunningNode {
   }
 
   onLeadership(now: Leadership): void {
-    const { writes, onEvent, self } = this.parts;
+    const { writes, routing, onEvent, self } = this.parts;
     const who = now.leader === undefined ? "nobody leads" : `${now.leader} leads`;
     onEvent(`term ${now.term}: ${now.leading ? `${self} (this node) leads` : who}`);
-    this.#handOvers = 0;
+    this.parts.handOver.onLeadership();
     if (!now.leading) writes.stepDown();
     else this.#takeLead();
     this.onDatabaseState();
+    if (now.leader !== undefined) routing.leaderKnown();
   }
 
   async onChange(entry: Entry): Promise<void> {
@@ -196,7 +198,7 @@ export class RunningNode {
     const { database, node, pageSyncing } = this.parts;
     if (database.damage === undefined || this.#stopped) return;
     node.setElectable(false);
-    if (node.leadership.leading) this.#handOver();
+    if (node.leadership.leading) this.parts.handOver.offer();
     else pageSyncing.receive(undefined);
   }
 
@@ -204,16 +206,20 @@ export class RunningNode {
   onDiskFailed(): void {
     const { node, clock, database } = this.parts;
     node.setElectable(false);
-    this.#handOver();
+    this.parts.handOver.offer();
     clock.after(diskPauseMs, () => {
       if (!this.#stopped && database.damage === undefined) node.setElectable(true);
     });
   }
 
   onNote(from: NodeId, note: Note): void {
-    const { node, neighbours, pageSyncing, logStart, identity } = this.parts;
+    const { node, neighbours, pageSyncing, logStart, identity, handOver } = this.parts;
     if (note.note === "pageSyncWanted") {
       if (!identity.witness) pageSyncing.receive(note.clusterId);
+    } else if (note.note === "prepareLead") {
+      void handOver.prepare(from);
+    } else if (note.note === "leadPrepared") {
+      handOver.prepared(from);
     } else if (note.note === "logBegins") {
       if (identity.witness) logStart.take(from, note.clusterId, note.snapshot);
     } else if (note.note === "members") neighbours.learn(note.members);
@@ -291,7 +297,7 @@ export class RunningNode {
   async stop(closeApi: () => Promise<void>): Promise<void> {
     if (this.#stopped) return;
     const { node, writes, pageSyncing, applying, links, database, log, forwarder } = this.parts;
-    if (node.leadership.leading && !this.#hasFailed) await this.#leaveLead();
+    if (node.leadership.leading && !this.#hasFailed) await this.parts.handOver.leave();
     await closeApi();
     this.#stopped = true;
     for (const cancel of this.#cancels) cancel();
@@ -343,15 +349,19 @@ export class RunningNode {
     };
   }
 
-  /** Once an entry of our own term is committed: make the database if there is none, then take writes. */
+  /**
+   * Takes writes: they wait until an entry of our own term is committed and applied, because the writer begins with
+   * what is applied. If there is no database, it is made first.
+   */
   #takeLead(): void {
     const { node, database, writes, identity } = this.parts;
     if (identity.witness) return;
     const status = node.status();
-    if (status.role !== "leader" || !status.committedInTerm) return;
+    if (status.role !== "leader") return;
+    const isDrained = status.committedInTerm && status.committedLsn === status.last.lsn;
     if (database.whole !== undefined && identity.clusterId !== undefined) {
       writes.lead(status.term);
-    } else if (database.served === undefined && status.committedLsn === status.last.lsn) {
+    } else if (database.served === undefined && isDrained) {
       this.#proposeGenesis(status.term);
     }
   }
@@ -372,37 +382,9 @@ export class RunningNode {
     if (proposal.accepted) onEvent(`a new cluster is born: ${clusterId}`);
   }
 
-  /** The lead goes to the voter that has the most; this node must not keep it. */
-  #handOver(to?: NodeId): NodeId | undefined {
-    const { node, links } = this.parts;
-    const voters = bestVoters(this.parts.self, node.status(), (id) => links.isUp(id));
-    // One that would not or could not lead is not asked again before the others were.
-    const target = to ?? voters[this.#handOvers++ % voters.length];
-    if (target === undefined) return undefined;
-    return node.transferTo(target) === undefined ? target : undefined;
-  }
-
-  async #leaveLead(): Promise<void> {
-    const { writes, node, clock } = this.parts;
-    const untilMs = clock.nowMs() + 2_000;
-    await Promise.race([writes.hold(), this.#pause(1_000)]);
-    if (this.#handOver() === undefined) return;
-    while (node.leadership.leading && clock.nowMs() < untilMs) await this.#pause(10);
-  }
-
-  /** Switchover on demand. Returns the node that was asked to lead, or why not. */
-  async switchover(to: NodeId | undefined): Promise<NodeId | undefined> {
-    const { writes, node, clock } = this.parts;
-    await Promise.race([writes.hold(), this.#pause(1_000)]);
-    try {
-      const target = this.#handOver(to);
-      if (target === undefined) return undefined;
-      const untilMs = clock.nowMs() + 2 * limits.electionTimeoutMaxMs;
-      while (node.leadership.leader !== target && clock.nowMs() < untilMs) await this.#pause(5);
-      return node.leadership.leader === target ? target : undefined;
-    } finally {
-      writes.release();
-    }
+  /** Switchover on demand. Returns the node that leads then, or undefined. */
+  switchover(to: NodeId | undefined): Promise<NodeId | undefined> {
+    return this.parts.handOver.switchover(to);
   }
 
   checksum(): string | undefined {
@@ -418,23 +400,7 @@ export class RunningNode {
       this.onFailed(error instanceof Error ? error : new Error(String(error)));
     }
   }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.parts.clock.after(ms, resolve));
-  }
 }
 
 /** How long a node whose disk refused the writer does not stand for election. */
 const diskPauseMs = 10_000;
-
-/** The reachable voters, the longest log first. */
-function bestVoters(
-  self: NodeId,
-  status: ReturnType<NodeParts["node"]["status"]>,
-  isUp: (id: NodeId) => boolean,
-): NodeId[] {
-  return status.progress
-    .filter((p) => p.kind === "voter" && p.id !== self && isUp(p.id))
-    .sort((a, b) => b.matchLsn - a.matchLsn)
-    .map((p) => p.id);
-}

@@ -56,6 +56,8 @@ export class Routing {
 
   /** The node is stopping: what waits for a leader is refused. */
   #isClosed = false;
+  /** Requests that wait for a leader. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(ports: RoutePorts) {
     this.#ports = ports;
@@ -63,6 +65,11 @@ export class Routing {
 
   close(): void {
     this.#isClosed = true;
+  }
+
+  /** There is a leader: what waits for one need not wait for its next attempt. */
+  leaderKnown(): void {
+    for (const wake of [...this.#waiting]) wake();
   }
 
   async run(unit: Unit, options: RunOptions): Promise<RunAnswer> {
@@ -166,9 +173,21 @@ export class Routing {
         const inTime = clock.nowMs() + pauseMs < giveUpMs && !this.#isClosed;
         if (!isSafeToRepeat(error) || !inTime || options.signal.aborted) throw error;
         this.counters.retried++;
-        await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+        await this.#pause(pauseMs);
       }
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        cancel();
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const cancel = this.#ports.clock.after(ms, wake);
+      this.#waiting.add(wake);
+    });
   }
 }
 

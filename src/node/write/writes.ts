@@ -113,7 +113,7 @@ export class Writes {
     this.#spare ??= this.#ports.spawnWriter();
   }
 
-  /** This node leads, and an entry of its term is committed. */
+  /** This node leads. What is asked of it waits until everything in its log is committed and applied. */
   lead(term: Term): void {
     if (this.#state !== "off" && this.#term === term) return;
     this.stepDown();
