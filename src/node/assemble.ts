@@ -14,6 +14,7 @@ import { Members } from "./members.ts";
 import { Node } from "./node.ts";
 import type { Opened, OpenOptions } from "./open.ts";
 import { Outbox } from "./outbox.ts";
+import { writeKnownChecksum } from "./page-sync/known-checksum.ts";
 import { LogStart } from "./page-sync/log-start.ts";
 import { PageSyncing } from "./page-sync/page-syncing.ts";
 import { Lag } from "./report/lag.ts";
@@ -149,6 +150,7 @@ function assembleConsensus(
   const incoming = {
     ...{ self, node, tree, lag, forwarder, whole },
     addressOf: (id: NodeId) => addressOf(node, tree, id),
+    termAt: (at: Lsn) => log.termAt(at),
   };
   return { raft, node, links, lag, neighbours, tree };
 }
@@ -223,6 +225,7 @@ function assembleCare(
     committedLsn: () => node.status().committedLsn,
     served: () => database.whole,
     neededFrom: () => neededFrom(raft, links, log, tree.relay),
+    keepChecksum: (position, checksum) => writeKnownChecksum(disk, dir, position, checksum),
     logStartsAt: (base) => node.logStartsAt(base),
     failed: (error) => whole().onFailed(error),
   });

@@ -28,6 +28,7 @@ import { Database } from "./database.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
 import { Identity } from "./identity.ts";
 import { readInstallRecord, removeInstallRecord } from "./page-sync/install-record.ts";
+import { readKnownChecksum, writeKnownChecksum } from "./page-sync/known-checksum.ts";
 import type { Forwarding } from "./route/routing.ts";
 import type { RunningNode } from "./running-node.ts";
 
@@ -105,7 +106,7 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
       onForeignWrite: (error) =>
         running === undefined ? options.onFatal(error) : running.onFailed(error),
     });
-    await database.open((position) => expectedChecksum(log, position));
+    await database.open((position) => expectedChecksum(options, log, position));
     await finishInstall(options, { log, database, identity });
     const applied = identity.witness ? log.base : appliedAtStart(log, database);
     running = assemble(options, { identity, log, database, applied, randomHex, unlock });
@@ -118,10 +119,15 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
 
 const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");
 
-/** The checksum that the log recorded for the entry at `position`; undefined when the log does not reach back. */
-async function expectedChecksum(log: LogStore, position: EntryId): Promise<Hash64 | undefined> {
+/** The checksum recorded for the entry at `position`, by the log or beside it; undefined when neither reaches back. */
+async function expectedChecksum(
+  { disk, dir }: OpenOptions,
+  log: LogStore,
+  position: EntryId,
+): Promise<Hash64 | undefined> {
   if (position.lsn === 0) return birthChecksum(log);
-  if (log.termAt(position.lsn) !== position.term) return undefined;
+  const isInLog = position.lsn > log.base.lsn && log.termAt(position.lsn) === position.term;
+  if (!isInLog) return readKnownChecksum(disk, dir, position);
   const to = (position.lsn + 1) as Lsn;
   const entry = (await log.read(position.lsn, to, 1))[0];
   if (entry?.kind !== "payload") return undefined;
@@ -151,6 +157,7 @@ async function finishInstall(
   if (isInstalled) {
     const { snapshot } = record;
     if (record.clusterId !== "") await identity.adopt(record.clusterId);
+    await writeKnownChecksum(disk, dir, record.position, served.checksum());
     // Only a log that ends before the image is replaced: one that goes on from it may have been counted on.
     if (log.last.lsn < snapshot.lsn) await log.reset(snapshot);
     if (database.damage !== undefined) await database.reopen();

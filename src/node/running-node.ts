@@ -174,8 +174,9 @@ export class RunningNode {
 
   async onChange(entry: Entry): Promise<void> {
     const { database, identity, neighbours } = this.parts;
-    if (!identity.witness) await database.change(entry);
+    // First the name, then the database: whoever has a database that is repaired later never sees this entry again.
     if (entry.kind === "genesis") await identity.adopt(decodeGenesis(entry.body).clusterId);
+    if (!identity.witness) await database.change(entry);
     if (entry.kind === "membership") neighbours.update();
     if (entry.kind === "settings") this.parts.writes.recordingChanged();
   }

@@ -9,9 +9,10 @@
  */
 
 import { messageOf } from "../base/errors.ts";
+import type { Hash64 } from "../base/hash.ts";
 import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
-import type { Lsn, SnapshotId } from "../vocabulary.ts";
+import type { EntryId, Lsn, SnapshotId } from "../vocabulary.ts";
 import type { ServedDatabase } from "./driver.ts";
 
 export type UpkeepPorts = {
@@ -23,6 +24,8 @@ export type UpkeepPorts = {
   committedLsn(): Lsn;
   /** Highest LSN that every member has which the log should still serve. */
   neededFrom(): Lsn;
+  /** Writes down what the log will no longer say. */
+  keepChecksum(position: EntryId, checksum: Hash64): Promise<void>;
   logStartsAt(base: SnapshotId): void;
   onEvent(line: string): void;
   failed(error: Error): void;
@@ -75,6 +78,9 @@ export class Upkeep {
       await served.syncWal();
       from = Math.min(from, served.durablePosition().lsn) as Lsn;
     }
+    // The entry that says what the database should be may be among those that go.
+    const position = served.position();
+    if (position.lsn <= from) await this.#ports.keepChecksum(position, served.checksum());
     await this.#dropUpTo(from);
   }
 

@@ -7,9 +7,13 @@ import { chainHash, formatHash, zeroChain } from "../base/hash.ts";
 import { Prng } from "../base/prng.ts";
 import { LogStore } from "../log/log-store.ts";
 import { chained, endOf, initial } from "../log/test-log.ts";
+import type { ServedDatabase } from "../node/driver.ts";
 import { Identity } from "../node/identity.ts";
+import { readKnownChecksum, writeKnownChecksum } from "../node/page-sync/known-checksum.ts";
 import { Neighbours } from "../node/route/neighbours.ts";
-import { imageChecksum } from "../payload/genesis.ts";
+import { RunningNode } from "../node/running-node.ts";
+import { Upkeep } from "../node/upkeep.ts";
+import { encodeGenesis, imageChecksum } from "../payload/genesis.ts";
 import { decodeMembership } from "../raft/membership.ts";
 import { Raft } from "../raft/raft.ts";
 import { defaultSettings, type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
@@ -166,5 +170,56 @@ describe("found by the simulator", () => {
       },
     }).update();
     assert.equal(peers.length, 3);
+  });
+
+  test("a node knows its cluster before it has a database: a repair may take the genesis entry away", async () => {
+    const disk = new SimDisk();
+    const identity = await Identity.open(disk, "/node", { id: a, witness: false }, () => "00");
+    const crash = new StorageError("the node died");
+    const node = new RunningNode({
+      identity,
+      database: { change: () => Promise.reject(crash) },
+    } as unknown as ConstructorParameters<typeof RunningNode>[0]);
+    const image = { pageSize: 512, pages: new Uint8Array(512) };
+    const body = encodeGenesis({ clusterId: "c1", image });
+    const entry: Entry = { lsn: lsn(2), term: term(1), kind: "genesis", chain: zeroChain, body };
+    await assert.rejects(node.onChange(entry), crash);
+    assert.equal(identity.clusterId, "c1");
+  });
+
+  test("what a database should be is known also when the log no longer says it", async () => {
+    const disk = new SimDisk();
+    await disk.makeDirectory("/node");
+    const position = { lsn: lsn(9), term: term(5) };
+    const checksum = { high: 1, low: 2 };
+    assert.equal(await readKnownChecksum(disk, "/node", position), undefined);
+    const order: string[] = [];
+    const served = {
+      ...{ walFrames: 0, position: () => position, checksum: () => checksum },
+      ...{ durablePosition: () => position },
+    };
+    const upkeep = new Upkeep({
+      ...{ logRetentionBytes: 1, witness: false, onEvent: () => {} },
+      log: {
+        ...{ bytes: 2 ** 40, firstLsn: lsn(1), lsnAtBytesFromEnd: () => lsn(9) },
+        dropBefore: async () => order.push("drop"),
+      } as unknown as LogStore,
+      served: () => served as unknown as ServedDatabase,
+      committedLsn: () => lsn(9),
+      neededFrom: () => lsn(9),
+      keepChecksum: async (at, sum) => {
+        order.push("keep");
+        await writeKnownChecksum(disk, "/node", at, sum);
+      },
+      logStartsAt: () => {},
+      failed: (error) => {
+        throw error;
+      },
+    });
+    await upkeep.round();
+    assert.deepEqual(order, ["keep", "drop"]);
+    assert.deepEqual(await readKnownChecksum(disk, "/node", position), checksum);
+    const other = { lsn: lsn(10), term: term(5) };
+    assert.equal(await readKnownChecksum(disk, "/node", other), undefined);
   });
 });

@@ -25,6 +25,7 @@ import type { DatabaseDriver } from "../driver.ts";
 import type { Identity } from "../identity.ts";
 import type { Node } from "../node.ts";
 import { removeInstallRecord, writeInstallRecord } from "./install-record.ts";
+import { writeKnownChecksum } from "./known-checksum.ts";
 import { StagedPages } from "./page-sink.ts";
 import { ServedPages } from "./page-source.ts";
 
@@ -186,6 +187,7 @@ export class PageSyncing {
   ): Promise<void> {
     const { dir, disk, identity, database, node, applying } = this.#ports;
     if (clusterId !== "") await identity.adopt(clusterId);
+    await writeKnownChecksum(disk, dir, image.position, image.checksum);
     await database.reopen(findings);
     await node.install(image.snapshot);
     await removeInstallRecord(disk, dir);

@@ -4,7 +4,7 @@
  */
 
 import { decodeEnvelope } from "../../raft/messages.ts";
-import type { Entry, NodeId } from "../../vocabulary.ts";
+import type { Entry, Lsn, NodeId, Term } from "../../vocabulary.ts";
 import type { Node } from "../node.ts";
 import { decodeNote } from "../notes.ts";
 import type { Lag } from "../report/lag.ts";
@@ -20,6 +20,8 @@ export type IncomingParts = {
   readonly forwarder: Forwarding;
   whole(): RunningNode;
   addressOf(id: NodeId): string | undefined;
+  /** Term of an entry of the log, if it is there. */
+  termAt(at: Lsn): Term | undefined;
 };
 
 /** A message of `from`, who proved to be that. Throws ProtocolError when it cannot be read. */
@@ -48,6 +50,9 @@ export function onMessage(
   if (origin.type === "upstream") tree.upstream?.heard();
   node.step({ ...decoded, from: origin.id }, entries);
   if (message.type !== "append") return;
+  // A leader that has committed nothing in its term may not know yet what its predecessors committed [Raft §5.4.2].
+  const committedTerm = parts.termAt(message.committedLsn);
+  if (committedTerm !== undefined && committedTerm !== term) return;
   const sourceLagMs = lagOf(value);
   // An upstream that does not know how far it is behind itself brings no news.
   if (sourceLagMs === undefined && origin.type === "upstream") return;

@@ -3,7 +3,7 @@
  *
  *   stale         what is here, whatever its age
  *   session       everything that went through this node, and the position the request brings [default]
- *   bounded       what is here, if the lag is surely not above the bound; TOO_STALE otherwise
+ *   bounded       everything that was committed so long ago (freshness.ts); TOO_STALE when that cannot be shown
  *   linearizable  everything that was acknowledged anywhere before the request came
  *   leader        not here: routed to the leader (routing.ts)
  *
@@ -19,6 +19,7 @@ import { limits } from "../../limits.ts";
 import type { EntryId, Lsn } from "../../vocabulary.ts";
 import type { Readers } from "../driver.ts";
 import type { Waiters } from "../waiters.ts";
+import { Freshness } from "./freshness.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
 
 export type ReadOptions = Omit<RunOptions, "session">;
@@ -50,10 +51,12 @@ export class Reads {
   /** Highest LSN that any request through this node has seen acknowledged. Never falls. */
   #sessionLsn: Lsn = 0 as Lsn;
   readonly #pinnedById = new Map<string, PinnedRead>();
+  readonly #freshness: Freshness;
   #nextPinned = 1;
 
   constructor(ports: ReadPorts) {
     this.#ports = ports;
+    this.#freshness = new Freshness(ports);
   }
 
   /** A request through this node was answered at this position: session reads will wait for it. */
@@ -131,7 +134,8 @@ export class Reads {
     let lsn = minPosition?.lsn ?? (0 as Lsn);
     let byLease = false;
     if (consistency.type === "session" && this.#sessionLsn > lsn) lsn = this.#sessionLsn;
-    if (consistency.type === "bounded") this.#assertFresh(consistency.maxLagMs);
+    const isBounded = consistency.type === "bounded";
+    if (isBounded && !this.#ports.hasLease()) await this.#freshness.atMost(consistency.maxLagMs);
     if (consistency.type === "linearizable" || consistency.type === "leader") {
       byLease = this.#ports.hasLease();
       const index = byLease ? this.#ports.committedLsn() : await this.#ports.readIndex();
@@ -139,16 +143,6 @@ export class Reads {
     }
     if (lsn > applied.reached) await applied.wait(lsn, limits.requestWaitMs);
     return byLease;
-  }
-
-  #assertFresh(maxLagMs: number): void {
-    const lagMs = this.#ports.lagMs();
-    if (lagMs !== undefined && lagMs <= maxLagMs) return;
-    const lag = lagMs === undefined ? "of unknown age" : `${Math.ceil(lagMs)} ms behind`;
-    throw new ClientError(
-      "TOO_STALE",
-      `this copy is ${lag}, the request allows ${maxLagMs} ms; ask another node or the leader`,
-    );
   }
 }
 
