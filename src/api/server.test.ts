@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { limits } from "../limits.ts";
 import { lsn } from "../vocabulary.ts";
-import { ListenError } from "./listen-error.ts";
+import { ListenError } from "./http/listen-error.ts";
 import { get, okAnswer, post, ScriptedBackend, serve } from "./scripted-backend.test.ts";
 
 const pipeline = JSON.stringify({

@@ -2,36 +2,29 @@
  * The outside of a node: one HTTP server with all endpoints, on one port. Connections that ask for an upgrade to
  * `paceline-peer` (links between nodes) or `paceline-copy` (backups) are handed over.
  *
- * What is bounded here, because Node's own defaults do not: headers, bodies, connections, the time for each, and how
- * long a client may leave its answer untaken [hostile-cases 1–3, 17–21].
- *
- * Every answer that is not one of success has the same JSON body (errors.ts). What is not a ClientError is a bug of
- * ours: the client gets INTERNAL, `onFault` gets the error.
- *
- * Not here: what requests mean (hrana/, admin/, internal.ts), what a node is (the Backend).
+ * Not here: HTTP itself and its bounds (http/), what requests mean (hrana/, admin/, internal.ts), what a node
+ * is (the Backend).
  */
 
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import Fastify, { type FastifyInstance } from "fastify";
-import { ClientError } from "../base/errors.ts";
+import type { FastifyInstance } from "fastify";
 import type { Clock } from "../host/clock.ts";
-import { limits } from "../limits.ts";
 import { internalToken } from "../node/route/forward-wire.ts";
 import { copyProtocol } from "../peer/copying.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { addOperationRoutes } from "./admin/operations.ts";
 import { addProbeRoutes } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";
-import { addCors } from "./cors.ts";
-import { clientErrorFrom, errorBody, sendError } from "./errors.ts";
 import { addHranaRoutes } from "./hrana/routes.ts";
 import { Streams } from "./hrana/streams.ts";
+import { addCors } from "./http/cors.ts";
+import { makeServer } from "./http/http-server.ts";
+import { ListenError } from "./http/listen-error.ts";
+import { Traffic } from "./http/traffic.ts";
 import { addInternalRoutes } from "./internal.ts";
-import { ListenError } from "./listen-error.ts";
 import { NodeMetrics } from "./metrics/node-metrics.ts";
-import { Traffic } from "./traffic.ts";
 
 export type ApiOptions = {
   readonly host: string;
@@ -69,7 +62,8 @@ export class ApiServer {
   /** Serves from the moment it resolves. Throws ListenError when the address cannot be had. */
   static async listen(options: ApiOptions): Promise<ApiServer> {
     const { backend, secret, node, clock } = options;
-    const app = makeServer();
+    const { onFault } = options;
+    const app = makeServer({ onFault, upgrades: [peerProtocol, copyProtocol] });
     const streams = new Streams({
       node,
       secret,
@@ -83,8 +77,6 @@ export class ApiServer {
       connections: () => traffic.connections,
     });
     traffic.onFinished = (request) => metrics.finished(request);
-    addBodies(app);
-    addFailures(app, options);
     addCors(app);
     addHranaRoutes(app, { backend, streams });
     addProbeRoutes(app, options);
@@ -123,90 +115,4 @@ export class ApiServer {
     this.#streams.close();
     await this.#app.close();
   }
-}
-
-function makeServer(): FastifyInstance {
-  const app = Fastify({
-    logger: false,
-    bodyLimit: limits.requestBytesMax,
-    requestTimeout: limits.httpRequestMs,
-    keepAliveTimeout: limits.httpKeepAliveMs,
-    // Draining answers for itself, with our own error body.
-    return503OnClosing: false,
-    forceCloseConnections: true,
-    clientErrorHandler: answerBrokenHttp,
-    frameworkErrors: (error, _request, reply) => {
-      sendError(reply, new ClientError("BAD_REQUEST", error.message));
-    },
-    routerOptions: { maxParamLength: 64 },
-    http: {
-      headersTimeout: limits.httpHeadersMs,
-      requestTimeout: limits.httpRequestMs,
-      connectionsCheckingInterval: limits.httpCheckMs,
-      maxHeaderSize: limits.httpHeaderBytesMax,
-      insecureHTTPParser: false,
-      requireHostHeader: true,
-      noDelay: true,
-      // Other upgrades are not for us to follow; the request is then served as it stands [RFC 9110 §7.8].
-      shouldUpgradeCallback: (request: IncomingMessage) =>
-        [peerProtocol, copyProtocol].includes(upgradeOf(request)),
-    },
-  });
-  const server: Server = app.server;
-  server.headersTimeout = limits.httpHeadersMs;
-  server.maxConnections = limits.httpConnectionsMax;
-  return app;
-}
-
-/** Bodies are bytes for whatever content type: clients send any, or none [hrana.md §3.4]. */
-function addBodies(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
-  app.addHook("onRequest", async (request) => {
-    const { headers } = request.raw;
-    if (headers["content-type"] !== undefined) headers["content-type"] = "application/octet-stream";
-  });
-}
-
-function addFailures(app: FastifyInstance, options: ApiOptions): void {
-  app.setNotFoundHandler((request, reply) => {
-    const { pathname } = new URL(request.url, "http://host");
-    return sendError(
-      reply,
-      new ClientError("NOT_FOUND", `there is no ${request.method} ${pathname}`),
-    );
-  });
-  app.setErrorHandler((error, _request, reply) => {
-    const known = clientErrorFrom(error);
-    if (known === undefined) options.onFault(error);
-    return sendError(reply, known ?? new ClientError("INTERNAL", "the node failed to answer"));
-  });
-}
-
-/** HTTP that cannot be read. There is no request to answer, only a connection to end. */
-function answerBrokenHttp(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable || socket.bytesWritten > 0) {
-    socket.destroy();
-    return;
-  }
-  const [status, message] = brokenHttp(error.code);
-  const body = errorBody("BAD_REQUEST", message);
-  socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
-}
-
-function brokenHttp(code: string | undefined): readonly [status: string, message: string] {
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
-    return ["408 Request Timeout", "the request took too long to arrive"];
-  }
-  if (code === "HPE_HEADER_OVERFLOW") {
-    const max = limits.httpHeaderBytesMax;
-    return [
-      "431 Request Header Fields Too Large",
-      `request line and headers are over ${max} bytes`,
-    ];
-  }
-  return ["400 Bad Request", "this is not HTTP/1.1"];
 }

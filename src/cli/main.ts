@@ -1,14 +1,14 @@
 /**
  * `paceline …`: hands the streams and signals of this process to the command.
  *
- * Ctrl-C asks a verb that has something to put in order (start, import, shell) to end, and ends the others.
+ * Ctrl-C asks a verb that has something to put in order (start, router, import, shell) to end, and ends the others.
  */
 
 import { run } from "./program.ts";
 
 const ends = new AbortController();
 const args = process.argv.slice(2);
-const tidiesUp = ["start", "import", "shell"].includes(args[0] ?? "");
+const tidiesUp = ["start", "router", "import", "shell"].includes(args[0] ?? "");
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {

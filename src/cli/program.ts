@@ -12,6 +12,7 @@ import { addRestore } from "./archive/restore.ts";
 import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
 import { addRemove } from "./remove.ts";
+import { addRouter } from "./routing/router.ts";
 import { addShell } from "./shell.ts";
 import { addStart } from "./start.ts";
 import { addStatus } from "./status.ts";
@@ -40,6 +41,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .addHelpText("after", help);
   const verbs = [
     addStart,
+    addRouter,
     addStatus,
     addShell,
     addImport,

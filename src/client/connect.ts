@@ -30,6 +30,8 @@ export type ConnectOptions = Pick<CallOptions, "consistency" | "ack" | "ackTimeo
   readonly prefer?: readonly string[];
   /** How long a request waits for a leader, or for a node that can answer. Default: 10 s. */
   readonly waitMs?: number;
+  /** Followers further behind are not read from while there is anything better. Default: 1 s. */
+  readonly maxLagMs?: number;
   /** Connections to each node. Default: 64. */
   readonly connections?: number;
   /** Told, as lines for people, who leads and who does not answer. */
@@ -108,12 +110,13 @@ export class Connection {
 /** Returns at once; the first request waits until a node was found. Throws PacelineError for URLs that are none. */
 export function connect(options: ConnectOptions): Connection {
   const { urls, prefer = [], clock = new RealClock(), onEvent = () => {} } = options;
+  const { maxLagMs = limits.readLagMs } = options;
   const { waitMs = limits.requestWaitMs, connections = limits.forwardConnectionsMax } = options;
   if (urls.length === 0)
     throw new PacelineError("BAD_REQUEST", "never", "no URL of a node is given");
   try {
     const view = new ClusterView({ urls, prefer, clock, connections, onEvent });
-    const courier = new Courier({ view, clock, waitMs });
+    const courier = new Courier({ view, clock, waitMs, readLagMs: maxLagMs });
     const { consistency, ack, ackTimeoutMs } = options;
     return new Connection(view, courier, {
       ...(consistency === undefined ? {} : { consistency }),

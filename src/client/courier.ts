@@ -55,6 +55,8 @@ export type CourierOptions = {
   readonly clock: Clock;
   /** How long a request waits for a leader, or for a node that can read. */
   readonly waitMs: number;
+  /** Followers further behind are not read from while there is anything better. */
+  readonly readLagMs: number;
 };
 
 /** Between two tries when nothing has changed. */
@@ -64,13 +66,15 @@ export class Courier {
   readonly #view: ClusterView;
   readonly #clock: Clock;
   readonly #waitMs: number;
+  readonly #readLagMs: number;
   /** For metrics. */
   readonly counters = { delivered: 0, retried: 0, unknown: 0 };
 
-  constructor({ view, clock, waitMs }: CourierOptions) {
+  constructor({ view, clock, waitMs, readLagMs }: CourierOptions) {
     this.#view = view;
     this.#clock = clock;
     this.#waitMs = waitMs;
+    this.#readLagMs = readLagMs;
   }
 
   /** Finds the node. Throws ClientError: UNKNOWN_OUTCOME, NO_LEADER, NOT_READY, or what the node refused it with. */
@@ -120,7 +124,7 @@ export class Courier {
   #choose({ where, maxLagMs, minLsn }: Parcel, tried: Set<WatchedNode>): WatchedNode | undefined {
     if (where === "leader") return this.#view.leader();
     const wish = {
-      maxLagMs: maxLagMs ?? limits.readLagMs,
+      maxLagMs: maxLagMs ?? this.#readLagMs,
       bounded: maxLagMs !== undefined,
       minLsn,
     };

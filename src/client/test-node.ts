@@ -30,6 +30,7 @@ export class TestNode {
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       if (request.url === "/node") return this.#question(response);
+      if (request.url !== "/v3/pipeline") return void response.writeHead(404).end("{}");
       this.seen.push({ body: Buffer.concat(chunks).toString(), headers: request.headers });
       this.#answer(response, this.fates.shift() ?? "ok");
     });

@@ -6,10 +6,10 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
-import { ClientError } from "../base/errors.ts";
-import type { Clock } from "../host/clock.ts";
-import { limits } from "../limits.ts";
-import type { FinishedRequest } from "./metrics/node-metrics.ts";
+import { ClientError } from "../../base/errors.ts";
+import type { Clock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
+import type { FinishedRequest } from "../metrics/node-metrics.ts";
 
 export class Traffic {
   /** Called when a request is over, answered or not. Set once, before requests come. */

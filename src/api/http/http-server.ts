@@ -1,0 +1,119 @@
+/**
+ * HTTP as all our servers speak it: what is bounded, what a body is, how a failure is told.
+ *
+ * What is bounded here, because Node's own defaults do not: headers, bodies, connections, the time for each, and how
+ * long a client may leave its answer untaken [hostile-cases 1–3, 17–21].
+ *
+ * Every answer that is not one of success has the same JSON body (errors.ts). What is not a ClientError is a bug of
+ * ours: the client gets INTERNAL, `onFault` gets the error.
+ *
+ * Not here: any route.
+ */
+
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import Fastify, { type FastifyInstance } from "fastify";
+import { ClientError } from "../../base/errors.ts";
+import { limits } from "../../limits.ts";
+import { clientErrorFrom, errorBody, sendError } from "../errors.ts";
+
+export type HttpOptions = {
+  /** Protocols of `Upgrade:` that are followed, in lower case: the server emits "upgrade" for them. */
+  readonly upgrades: readonly string[];
+  /** Is told of bugs: anything thrown that is not a ClientError. */
+  onFault(error: unknown): void;
+};
+
+/** A server without routes. Bodies are bytes. */
+export function makeServer(options: HttpOptions): FastifyInstance {
+  const app = bareServer(options.upgrades);
+  addBodies(app);
+  addFailures(app, options);
+  return app;
+}
+
+function bareServer(upgrades: readonly string[]): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: limits.requestBytesMax,
+    requestTimeout: limits.httpRequestMs,
+    keepAliveTimeout: limits.httpKeepAliveMs,
+    // Draining answers for itself, with our own error body.
+    return503OnClosing: false,
+    forceCloseConnections: true,
+    clientErrorHandler: answerBrokenHttp,
+    frameworkErrors: (error, _request, reply) => {
+      sendError(reply, new ClientError("BAD_REQUEST", error.message));
+    },
+    routerOptions: { maxParamLength: 64 },
+    http: {
+      headersTimeout: limits.httpHeadersMs,
+      requestTimeout: limits.httpRequestMs,
+      connectionsCheckingInterval: limits.httpCheckMs,
+      maxHeaderSize: limits.httpHeaderBytesMax,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+      noDelay: true,
+      // Other upgrades are not for us to follow; the request is then served as it stands [RFC 9110 §7.8].
+      shouldUpgradeCallback: (request: IncomingMessage) =>
+        upgrades.includes(request.headers.upgrade?.toLowerCase() ?? ""),
+    },
+  });
+  const server: Server = app.server;
+  server.headersTimeout = limits.httpHeadersMs;
+  server.maxConnections = limits.httpConnectionsMax;
+  return app;
+}
+
+/** Bodies are bytes for whatever content type: clients send any, or none [hrana.md §3.4]. */
+function addBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.addHook("onRequest", async (request) => {
+    const { headers } = request.raw;
+    if (headers["content-type"] !== undefined) headers["content-type"] = "application/octet-stream";
+  });
+}
+
+function addFailures(app: FastifyInstance, faults: HttpOptions): void {
+  app.setNotFoundHandler((request, reply) => {
+    const { pathname } = new URL(request.url, "http://host");
+    return sendError(
+      reply,
+      new ClientError("NOT_FOUND", `there is no ${request.method} ${pathname}`),
+    );
+  });
+  app.setErrorHandler((error, _request, reply) => {
+    const known = clientErrorFrom(error);
+    if (known === undefined) faults.onFault(error);
+    return sendError(reply, known ?? new ClientError("INTERNAL", "the server failed to answer"));
+  });
+}
+
+/** HTTP that cannot be read. There is no request to answer, only a connection to end. */
+function answerBrokenHttp(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable || socket.bytesWritten > 0) {
+    socket.destroy();
+    return;
+  }
+  const [status, message] = brokenHttp(error.code);
+  const body = errorBody("BAD_REQUEST", message);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function brokenHttp(code: string | undefined): readonly [status: string, message: string] {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return ["408 Request Timeout", "the request took too long to arrive"];
+  }
+  if (code === "HPE_HEADER_OVERFLOW") {
+    const max = limits.httpHeaderBytesMax;
+    return [
+      "431 Request Header Fields Too Large",
+      `request line and headers are over ${max} bytes`,
+    ];
+  }
+  return ["400 Bad Request", "this is not HTTP/1.1"];
+}
