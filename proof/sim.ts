@@ -1,17 +1,19 @@
 /**
  * `npm run sim`: whole clusters in simulated worlds, one per seed (src/sim/).
  *
- *   npm run sim -- [--seeds N] [--start S] [--jobs N] [--json]
- *   npm run sim -- --seed X [--json]
+ *   npm run sim -- [--seeds N] [--start S] [--sqlite] [--jobs N] [--json]
+ *   npm run sim -- --seed X [--sqlite] [--json]
  *
- * `--seed X` plays that one and prints its story, one line per event. `--jobs` is the number of worker processes, as
- * many as there are cores unless said otherwise. Progress goes to standard error. Exit status 1 on any violation.
+ * `--sqlite` puts real SQLite under every node, instead of the model database (src/sim/sqlite). `--seed X` plays that
+ * one and prints its story, one line per event. `--jobs` is the number of worker processes, as many as there are cores
+ * unless said otherwise. Progress goes to standard error. Exit status 1 on any violation.
  */
 
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { killHosts } from "../src/sim/sqlite/scratch-hosts.ts";
 import { shrinkLimits } from "../src/sim/story/parameters.ts";
-import { runSeed } from "../src/sim/story/run.ts";
+import { runSeed, type SeedOptions } from "../src/sim/story/run.ts";
 import { playSeeds } from "./sim/fleet.ts";
 import { Progress } from "./sim/progress.ts";
 import { type FailedSeed, Tally } from "./sim/tally.ts";
@@ -22,10 +24,12 @@ const { values } = parseArgs({
     start: { type: "string", default: "1" },
     jobs: { type: "string", default: String(availableParallelism()) },
     seed: { type: "string" },
+    sqlite: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
 
+const options: SeedOptions = { database: values.sqlite ? "sqlite" : "model" };
 const ok =
   values.seed === undefined ? await runMany() : await tellStory(wholeNumber("seed", values.seed));
 process.exitCode = ok ? 0 : 1;
@@ -36,7 +40,8 @@ async function tellStory(seed: number): Promise<boolean> {
     console.error(`seed ${seed}: a promise failed and nobody looked`, error);
     process.exit(1);
   });
-  const { story, parameters, ...rest } = await runSeed(seed);
+  const { story, parameters, ...rest } = await runSeed(seed, options);
+  killHosts();
   if (values.json) {
     console.log(JSON.stringify({ ...rest, parameters, story }));
   } else {
@@ -55,6 +60,7 @@ async function runMany(): Promise<boolean> {
   await playSeeds({
     start,
     count,
+    story: options,
     jobs: wholeNumber("jobs", values.jobs),
     onPlayed: (played) => {
       const failed = tally.add(played);
@@ -74,7 +80,7 @@ function linesOf({ seed, violations }: FailedSeed): readonly string[] {
       ({ invariant, text }) =>
         `seed ${seed}: ${invariant} ${text.split("\n").slice(0, 6).join("\n    ")}`,
     ),
-    `    its story: npm run sim -- --seed ${seed}`,
+    `    its story: npm run sim -- --seed ${seed}${values.sqlite ? " --sqlite" : ""}`,
   ];
 }
 

@@ -16,6 +16,8 @@ import { dirname, join } from "node:path";
 
 /** Worlds that are simulated: always the same, so that a failure is one of the change at hand. */
 const seeds = 1_000;
+/** The same on real SQLite. */
+const sqliteSeeds = 60;
 const root = dirname(import.meta.dirname);
 const failed: string[] = [];
 
@@ -29,7 +31,8 @@ if (what === "fix") {
   const unit = ["src", "proof", "chaos", "tools"].map((folder) => `${folder}/**/*.test.ts`);
   test("unit tests", unit, 2);
   if (what === "all") {
-    step(`simulation (${seeds} seeds)`, process.execPath, ["proof/sim.ts", "--seeds", `${seeds}`]);
+    simulation(seeds, []);
+    simulation(sqliteSeeds, ["--sqlite"]);
     test("tests of whole processes", ["test/**/*.test.ts"], 1);
   }
 }
@@ -50,6 +53,11 @@ function test(name: string, patterns: readonly string[], concurrency: number): v
     "--test-timeout=120000",
     ...files,
   ]);
+}
+
+function simulation(count: number, options: readonly string[]): void {
+  const name = ["simulation", ...options, `(${count} seeds)`].join(" ");
+  step(name, process.execPath, ["proof/sim.ts", "--seeds", `${count}`, ...options]);
 }
 
 function step(name: string, command: string, args: readonly string[]): void {

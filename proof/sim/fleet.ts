@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, fork } from "node:child_process";
+import type { SeedOptions } from "../../src/sim/story/run.ts";
 import type { Order, Reply, SeedResult } from "./messages.ts";
 
 /** What came of one seed. */
@@ -15,6 +16,7 @@ export type FleetOptions = {
   readonly start: number;
   readonly count: number;
   readonly jobs: number;
+  readonly story?: SeedOptions;
   /** Main module of a worker. */
   readonly worker?: URL;
   onPlayed(played: Played): void;
@@ -27,12 +29,12 @@ const seedMaxMs = 120_000;
 
 /** Plays the seeds `start` to `start + count - 1`; ends when all are told. */
 export async function playSeeds(options: FleetOptions): Promise<void> {
-  const { start, count, jobs, worker = workerMain, onPlayed } = options;
+  const { start, count, jobs, story = {}, worker = workerMain, onPlayed } = options;
   let next = start;
   const takeNext = () => (next < start + count ? next++ : undefined);
   const lines = Array.from({ length: Math.min(jobs, count) }, async () => {
     for (let seed = takeNext(); seed !== undefined; ) {
-      const last = await new Worker(worker).play(seed, (played) => {
+      const last = await new Worker(worker, story).play(seed, (played) => {
         onPlayed(played);
         return takeNext();
       });
@@ -46,8 +48,10 @@ export async function playSeeds(options: FleetOptions): Promise<void> {
 
 class Worker {
   readonly #child: ChildProcess;
+  readonly #story: SeedOptions;
 
-  constructor(main: URL) {
+  constructor(main: URL, story: SeedOptions) {
+    this.#story = story;
     this.#child = fork(main, { stdio: "inherit" });
   }
 
@@ -63,7 +67,7 @@ class Worker {
       seed = next;
       clearTimeout(timer);
       timer = setTimeout(() => fail(`not over after ${seedMaxMs / 1000} s`), seedMaxMs);
-      this.#child.send({ seed: next } satisfies Order);
+      this.#child.send({ seed: next, options: this.#story } satisfies Order);
     };
     const fail = (text: string) => resolve({ type: "thrown", seed, text });
     this.#child.on("message", (reply: Reply) => {

@@ -1,6 +1,6 @@
 /**
  * Virtual time. Everything that happens in a simulated world is an event of this one queue; between two events only
- * microtasks run, and all of them. So equal seeds give equal stories.
+ * microtasks run, and real work that was asked for with `outside`, and all of it. So equal seeds give equal stories.
  *
  * An event may belong to a life: one run of one simulated process. A dead process has no events any more, a paused
  * one has them later, in their order.
@@ -32,6 +32,9 @@ export class Scheduler {
   #nowMs = 0;
   #order = 0;
   readonly #heap: Event[] = [];
+  /** Pieces of real work that have not ended. */
+  #outside = 0;
+  #outsideTail: Promise<void> = Promise.resolve();
   /** Events run so far. */
   events = 0;
 
@@ -53,8 +56,36 @@ export class Scheduler {
     return new Promise((resolve) => this.after(ms, resolve, life));
   }
 
+  /**
+   * Real work, of files or processes: one piece at a time, and no virtual time passes before all of it has ended. So
+   * the order of things stays that of the story. Work that depends on virtual time would wait for ever.
+   */
+  outside<T>(work: () => Promise<T> | T): Promise<T> {
+    this.#outside++;
+    const result = this.#outsideTail.then(work);
+    this.#outsideTail = result.then(
+      () => {
+        this.#outside--;
+      },
+      () => {
+        this.#outside--;
+      },
+    );
+    return result;
+  }
+
+  /** All microtasks, all real work, and what they bring about. */
+  async settle(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (this.#outside > 0) {
+      await this.#outsideTail;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
   /** Runs events until `isOver` says so after one of them, or time is up. */
   async run(untilMs: number, isOver: (life: Life | undefined) => boolean): Promise<void> {
+    await this.settle();
     while (this.#heap.length > 0 && this.#heap[0]!.timeMs <= untilMs) {
       const event = this.#pop();
       const { run, life } = event;
@@ -72,8 +103,7 @@ export class Scheduler {
         if (life === undefined) throw error;
         life.onThrown(error);
       }
-      // All microtasks, and what they bring about, before the next event.
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await this.settle();
       if (isOver(life)) return;
     }
     if (this.#nowMs < untilMs) this.#nowMs = untilMs;

@@ -27,6 +27,11 @@ export const exceptions: readonly { path: RegExp; rule: string; reason: string }
     rule: "sqlite",
     reason: "reads the file the user wants imported; it is not a database of ours",
   },
+  {
+    path: /^src\/sim\/sqlite\//,
+    rule: "sqlite",
+    reason: "makes the databases of simulated machines, and looks at them as a stock reader does",
+  },
 ];
 
 const clockAndChance =

@@ -25,7 +25,7 @@ export function runReaderChild(): void {
     const id = message.type === "run" ? message.id : undefined;
     try {
       if (message.type === "open") {
-        view = new ReadView(message.path, end);
+        view = new ReadView(message.path, end.progress);
         send({ type: "opened" });
       } else if (message.type === "run") {
         // It could not be opened, and the parent is about to end us.
@@ -45,10 +45,13 @@ export function runReaderChild(): void {
   const send = (message: FromReader) => end.channel.send(message);
 }
 
+/** Told what it is doing, for whoever bounds it. */
+export type UnitProgress = { unit(unit: number): void; statement(): void; idle(): void };
+
 /** The connection, and the read view that it may be holding. */
-class ReadView {
+export class ReadView {
   readonly #db: DatabaseSync;
-  readonly #end: ChildEnd;
+  readonly #progress: UnitProgress;
   readonly #executor: Executor;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
@@ -56,28 +59,28 @@ class ReadView {
   /** Of the open read transaction. */
   #position: EntryId | undefined;
 
-  constructor(path: string, end: ChildEnd) {
-    this.#end = end;
+  constructor(path: string, progress: UnitProgress) {
+    this.#progress = progress;
     const db = openServed(path);
     this.#db = db;
     this.#begin = db.prepare("BEGIN");
     this.#commit = db.prepare("COMMIT");
     this.#readPosition = db.prepare("SELECT term, lsn FROM sqlite_paceline");
     this.#executor = new Executor(db, {
-      onStatement: () => end.progress.statement(),
+      onStatement: () => progress.statement(),
       stampPosition: () => assert(false, "a reader writes no position"),
     });
   }
 
   run({ id, unit, keep }: { id: number; unit: Unit; keep: boolean }): ReadOutcome {
-    this.#end.progress.unit(id);
+    this.#progress.unit(id);
     const executor = this.#executor;
     try {
       const position = this.#position ?? this.#open(unit);
       const { answers, refusedWrite, foreignKeys } = executor.run(unit, "reading");
       const inTransaction = executor.transaction.isOpen;
       if (!inTransaction || !keep) this.end();
-      this.#end.progress.idle();
+      this.#progress.idle();
       const results = answers.map((pieces) => pieces.join("null"));
       return { results, inTransaction, wrote: false, refusedWrite, foreignKeys, ...position };
     } catch (error) {
@@ -91,6 +94,12 @@ class ReadView {
     this.#executor.abandon();
     this.#position = undefined;
     if (this.#db.isTransaction) this.#commit.run();
+  }
+
+  /** Closes the connection. A reader process never does: it is killed. */
+  close(): void {
+    this.end();
+    this.#db.close();
   }
 
   /** Takes a read view; reading the position is what fixes it. */

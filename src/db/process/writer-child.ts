@@ -58,16 +58,17 @@ export function runWriterChild(ports: WriterChildPorts): void {
   const send = (message: FromWriter, body?: Uint8Array) => end.channel.send(message, body);
 }
 
-class Scratch {
+/** The connection to one scratch database. It is never closed. */
+export class Scratch {
   readonly #ports: WriterChildPorts;
-  readonly #end: ChildEnd;
+  readonly #end: Pick<ChildEnd, "progress">;
   readonly #group: GroupCommit;
   readonly #capture: PageCapture;
 
   constructor(
-    { path, recording }: Extract<ToWriter, { type: "open" }>,
+    { path, recording }: Pick<Extract<ToWriter, { type: "open" }>, "path" | "recording">,
     ports: WriterChildPorts,
-    end: ChildEnd,
+    end: Pick<ChildEnd, "progress">,
   ) {
     this.#ports = ports;
     this.#end = end;

@@ -29,12 +29,20 @@ export function statement(text: string, ...args: number[]): SqlRequest {
   return { type: "execute", stmt: { sql: text, args: values, namedArgs: [], wantRows: true } };
 }
 
-export type RowAnswer = { readonly list: readonly number[] };
+/** Of the model, or of SQLite, which answers as Hrana wants it. */
+type Answer = {
+  readonly list?: readonly number[];
+  readonly response?: {
+    readonly result?: { readonly cols: unknown[]; readonly rows: { readonly value: string }[][] };
+  };
+};
 
 /** What an answer to `sql.read` says; undefined for any other answer. */
 export function listIn(result: string): readonly number[] | undefined {
-  const answer = JSON.parse(result) as { type: string; list?: readonly number[] };
-  return answer.list;
+  const answer = JSON.parse(result) as Answer;
+  const rows = answer.response?.result?.rows;
+  if (rows === undefined || answer.response?.result?.cols.length === 0) return answer.list;
+  return rows.map(([cell]) => Number(cell!.value));
 }
 
 export function isError(result: string): boolean {

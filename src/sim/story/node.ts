@@ -17,6 +17,7 @@ import { SimLinks } from "../links.ts";
 import { ModelStore } from "../model/store.ts";
 import { Life } from "../scheduler.ts";
 import { SlowDisk } from "../slow-disk.ts";
+import { SqliteStore } from "../sqlite/store.ts";
 import type { NodeStore } from "../store.ts";
 import type { World } from "./world.ts";
 
@@ -30,7 +31,7 @@ export type Held = {
 export class SimNode {
   readonly id: NodeId;
   readonly address: string;
-  readonly store: NodeStore = new ModelStore();
+  readonly store: NodeStore;
   disk = new SimDisk();
   /** The running process, from the moment it was started. */
   life: Life | undefined;
@@ -67,6 +68,11 @@ export class SimNode {
   constructor(id: NodeId, world: World, prng: Prng, members: Membership) {
     this.id = id;
     this.address = `${id}:7000`;
+    const { scheduler, parameters } = world;
+    this.store =
+      parameters.database === "model"
+        ? new ModelStore()
+        : new SqliteStore({ ...parameters, scheduler });
     this.#world = world;
     this.#prng = prng.child();
     this.#diskPrng = prng.child();

@@ -10,7 +10,14 @@ import { limits } from "../../limits.ts";
 import type { NetworkTraits } from "../links.ts";
 import { type FaultName, faultNames } from "./fault-names.ts";
 
+/** What the databases of a story are made of: the model of src/sim/model, or real SQLite. */
+export type DatabaseKind = "model" | "sqlite";
+
 export type Parameters = {
+  readonly database: DatabaseKind;
+  readonly pageSize: number;
+  /** SQLite's auto_vacuum: 0 none, 1 full, 2 incremental. */
+  readonly autoVacuum: number;
   /** Members at the beginning, all of whom count. */
   readonly voters: number;
   /** So many of them, the last ones, are witnesses. */
@@ -48,6 +55,7 @@ export function shrinkLimits(): void {
     appendBytesMax: 4 * 1024,
     checkpointFrames: 64,
     scratchFramesMax: 256,
+    applySliceFrames: 8,
     syncGroupPages: 4,
     syncMessagePages: 4,
     syncHashGroups: 2,
@@ -56,7 +64,18 @@ export function shrinkLimits(): void {
   Object.assign(limits, small);
 }
 
-export function drawParameters(prng: Prng): Parameters {
+export function drawParameters(prng: Prng, database: DatabaseKind = "model"): Parameters {
+  const parameters = drawModel(prng);
+  if (database === "model") return parameters;
+  return {
+    ...parameters,
+    database,
+    pageSize: [512, 1_024, 4_096][prng.integer(0, 3)]!,
+    autoVacuum: prng.integer(0, 3),
+  };
+}
+
+function drawModel(prng: Prng): Parameters {
   const pick = <T>(...choices: readonly T[]): T => choices[prng.integer(0, choices.length)]!;
   const isBad = prng.chance(0.5);
   const kinds = prng.integer(2, 7);
@@ -64,6 +83,7 @@ export function drawParameters(prng: Prng): Parameters {
   while (faults.size < kinds) faults.add(pick(...faultNames));
   const voters = pick(1, 3, 3, 3, 3, 3, 5, 5);
   const drawn = {
+    ...({ database: "model", pageSize: 512, autoVacuum: 0 } as const),
     voters,
     lists: prng.integer(2, 9),
     clients: prng.integer(2, 7),

@@ -5,12 +5,13 @@
 
 import { formatHash } from "../../base/hash.ts";
 import { Prng } from "../../base/prng.ts";
+import { limits } from "../../limits.ts";
 import type { RunningNode } from "../../node/running-node.ts";
 import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
 import { checkHistory, History } from "./history.ts";
 import type { SimNode } from "./node.ts";
-import { drawParameters, type Parameters } from "./parameters.ts";
+import { type DatabaseKind, drawParameters, type Parameters } from "./parameters.ts";
 import { Watch } from "./watch.ts";
 import { type Violation, World } from "./world.ts";
 
@@ -37,10 +38,28 @@ export type SeedReport = {
 /** Within this time after the storm all must be well: requests under way may take most of it. */
 const calmMaxMs = 60_000;
 
-export async function runSeed(seed: number): Promise<SeedReport> {
+export type SeedOptions = {
+  readonly database?: DatabaseKind;
+  /** Instead of what the seed draws. */
+  readonly changes?: Partial<Parameters>;
+};
+
+/** Tells the story of a seed. Call `shrinkLimits` once before the first. */
+export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedReport> {
   const prng = new Prng(seed);
-  const parameters = drawParameters(prng.child());
+  const drawn = drawParameters(prng.child(), options.database);
+  const parameters = { ...drawn, ...options.changes };
+  Object.assign(limits, { pageSize: parameters.pageSize });
   const world = new World(prng.child(), parameters);
+  try {
+    return await tell(world, prng, seed);
+  } finally {
+    for (const node of world.nodes) await node.store.dispose();
+  }
+}
+
+async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport> {
+  const { parameters } = world;
   const watch = new Watch(world);
   world.observer = watch;
   const history = new History();

@@ -1,0 +1,43 @@
+/**
+ * Main module of a scratch host: what a writer process does, for the scratch databases of several simulated machines.
+ * They are never closed, because a closing connection checkpoints, and never two of one file [D2 rule 3]: the parent
+ * sees to that. It ends by SIGKILL.
+ */
+
+import { messageOf } from "../../base/errors.ts";
+import { takeUp } from "../../db/process/child.ts";
+import { Scratch } from "../../db/process/writer-child.ts";
+import { Capture } from "../../db/scratch/capture.ts";
+import { encodePages } from "../../payload/pages.ts";
+import type { FromHost, ToHost } from "./scratch-messages.ts";
+
+const scratchById = new Map<number, Scratch>();
+
+const end = takeUp((head) => {
+  const message = head as ToHost;
+  try {
+    if (message.type === "open") {
+      const ports = {
+        openCapture: (path: string, pageSize: number) => Capture.open(path, pageSize),
+        encode: (set: Parameters<typeof encodePages>[0], committedAtMs: number) => ({
+          body: encodePages(set, committedAtMs, true),
+        }),
+      };
+      scratchById.set(
+        message.id,
+        new Scratch({ path: message.path, recording: undefined }, ports, end),
+      );
+      send({ type: "opened" });
+      return;
+    }
+    const { reply, body } = scratchById.get(message.id)!.run(message.request);
+    send(reply, body);
+  } catch (error) {
+    end.progress.idle();
+    send({ type: "failed", message: messageOf(error) });
+  }
+});
+
+function send(message: FromHost, body?: Uint8Array): void {
+  end.channel.send(message, body);
+}
