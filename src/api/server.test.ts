@@ -132,6 +132,15 @@ test("greetings, and paths that lead nowhere", async (t) => {
   assert.equal((await post(`${url}/v3-protobuf/pipeline`, "")).status, 404);
 });
 
+test("a path that is no URL leads nowhere either", async (t) => {
+  const { server, faults } = await serve(t, new ScriptedBackend());
+  const text = await raw(server.port, (socket) =>
+    socket.write("GET // HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+  );
+  assert.match(text, /^HTTP\/1\.1 404/);
+  assert.deepEqual(faults, []);
+});
+
 test("CORS for the database, not for operations", async (t) => {
   const { url } = await serve(t, new ScriptedBackend());
   const asked = { "access-control-request-headers": "authorization,content-type" };

@@ -21,6 +21,11 @@ import { Failure, misuse, type Terminal } from "./terminal.ts";
 /** A stop that takes longer than this is not graceful any more; the log makes up for it at the next start. */
 const stopMs = 10_000;
 
+/** A day is long enough, and a timer of more than 24 days would fire at once. */
+const statementSeconds = { min: 0.01, max: 86_400 };
+/** More than this on one machine is a slip of the hand. */
+const readersMax = 64;
+
 type Flags = {
   readonly id: string;
   readonly dir: string;
@@ -205,10 +210,10 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
-      parseNumber(flags.statementTimeout, "--statement-timeout", 0.01) * 1000,
+      parseNumber(flags.statementTimeout, "--statement-timeout", statementSeconds) * 1000,
     ),
     syncBytesPerSecond: parseSize(flags.syncRate, "--sync-rate"),
-    readers: Math.round(parseNumber(flags.readers, "--readers", 1)),
+    readers: Math.round(parseNumber(flags.readers, "--readers", { min: 1, max: readersMax })),
     onEvent: (line) => say(terminal, line),
   };
 }
@@ -252,10 +257,11 @@ function parseNode(text: string, flag: string): string {
   return address;
 }
 
-function parseNumber(text: string, flag: string, min: number): number {
+function parseNumber(text: string, flag: string, bounds: { min: number; max: number }): number {
   const n = Number(text);
-  if (text.trim() === "" || !Number.isFinite(n) || n < min) {
-    throw misuse(`${flag}: "${text}" is not a number of at least ${min}`);
+  const { min, max } = bounds;
+  if (text.trim() === "" || !Number.isFinite(n) || n < min || n > max) {
+    throw misuse(`${flag}: "${text}" is not a number from ${min} to ${max}`);
   }
   return n;
 }

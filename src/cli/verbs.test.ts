@@ -201,5 +201,8 @@ test("start checks its options before anything is touched", () => {
   check({ kind: "witness/learner" }, /is no kind/);
   check({ cluster: "a=h:1", join: "h:2" }, /exclude each other/);
   check({ keepLog: "lots" }, /is not a size/);
-  check({ readers: "0" }, /at least 1/);
+  check({ keepLog: "99999999G" }, /more than there is/);
+  check({ readers: "0" }, /from 1/);
+  // As a timer it would fire at once.
+  check({ statementTimeout: "9999999" }, /from 0.01 to/);
 });

@@ -123,7 +123,8 @@ async function readSlot(file: DiskFile, index: 0 | 1): Promise<Slot | undefined>
   return decodeSlot(await file.read(slotOffsets[index], slotBytes));
 }
 
-function encodeSlot({ sequence, state }: Slot): Uint8Array {
+/** The 512 bytes of one slot. */
+export function encodeSlot({ sequence, state }: Slot): Uint8Array {
   const { term, vote, born } = state;
   const written = new ByteWriter(slotBytes)
     .bytes(magic)

@@ -12,7 +12,7 @@
 
 import { ClientError, CorruptionError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
-import type { NodeId } from "../vocabulary.ts";
+import { type NodeId, nodeIdPattern } from "../vocabulary.ts";
 
 export const directoryFormat = 1;
 
@@ -115,13 +115,13 @@ export class Identity {
 function parseRecord(bytes: Uint8Array, path: string): Record1 {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new CorruptionError(`${path} is not JSON; move the directory aside and join anew`, {
       cause,
     });
   }
-  const record = value as Partial<Record<keyof Record1, unknown>>;
+  const record = (value ?? {}) as Partial<Record<keyof Record1, unknown>>;
   if (typeof record.format === "number" && record.format > directoryFormat) {
     throw new ClientError(
       "BAD_REQUEST",
@@ -132,7 +132,11 @@ function parseRecord(bytes: Uint8Array, path: string): Record1 {
   if (
     record.format !== 1 ||
     typeof record.nodeId !== "string" ||
-    typeof record.instance !== "string"
+    !nodeIdPattern.test(record.nodeId) ||
+    typeof record.instance !== "string" ||
+    record.instance === "" ||
+    !["string", "undefined"].includes(typeof record.clusterId) ||
+    !["boolean", "undefined"].includes(typeof record.witness)
   ) {
     throw new CorruptionError(`${path} lacks its fields; move the directory aside and join anew`);
   }

@@ -11,9 +11,10 @@
  */
 
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
-import { CorruptionError } from "../base/errors.ts";
+import { CorruptionError, ProtocolError } from "../base/errors.ts";
 import { type Hash64, pageHash, xorHash, zeroHash } from "../base/hash.ts";
 import type { Pgno } from "../vocabulary.ts";
+import { isPageSize } from "../wal/page-size.ts";
 
 export type DatabaseImage = { readonly pageSize: number; readonly pages: Uint8Array };
 
@@ -32,7 +33,15 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
 
 /** Keeps a view of `body`. Throws CorruptionError. */
 export function decodeGenesis(body: Uint8Array): Genesis {
-  const reader = new ByteReader(body);
+  try {
+    return read(new ByteReader(body));
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
+    throw new CorruptionError(`genesis: ${cause.message}`, { cause });
+  }
+}
+
+function read(reader: ByteReader): Genesis {
   const found = reader.u8();
   if (found !== version) {
     throw new CorruptionError(`genesis has version ${found}, this program knows ${version}`);
@@ -40,7 +49,7 @@ export function decodeGenesis(body: Uint8Array): Genesis {
   const clusterId = reader.text();
   const pageSize = reader.u32();
   const pages = reader.bytes(reader.left);
-  if (pages.byteLength === 0 || pages.byteLength % pageSize !== 0) {
+  if (!isPageSize(pageSize) || pages.byteLength === 0 || pages.byteLength % pageSize !== 0) {
     throw new CorruptionError(
       `genesis has ${pages.byteLength} bytes, not whole pages of ${pageSize}`,
     );

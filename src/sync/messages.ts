@@ -14,23 +14,16 @@
  * A list is its length as u32 and its items. `decode` checks what can be checked without knowing the conversation;
  * the rest is checked by sender.ts and receiver.ts. Both throw ProtocolError.
  *
- * History of the version: 1, the first; 2, an image names the settings of the cluster and has a checksum of its own.
+ * History of the version: 1, the first; 2, an image names the settings of the cluster and has a checksum of its own,
+ * and its members are written as in a membership entry, because as JSON they lost some of their fields.
  */
 
 import { crc32 } from "node:zlib";
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { settingsFrom } from "../raft/rule/settings.ts";
-import {
-  defaultSettings,
-  lsn,
-  type Member,
-  type MemberKind,
-  type Membership,
-  nodeId,
-  nodeIdPattern,
-  term,
-} from "../vocabulary.ts";
+import { decodeMembership, encodeMembership } from "../raft/membership.ts";
+import { decodeSettings, encodeSettings } from "../raft/rule/settings.ts";
+import { lsn, term } from "../vocabulary.ts";
 import type { ImageId } from "./ports.ts";
 
 export const syncVersion = 2;
@@ -78,7 +71,6 @@ const typeNumbers: Record<TypeName, number> = {
   failed: 8,
 };
 
-const memberKinds: Record<MemberKind, true> = { voter: true, learner: true, witness: true };
 const whyBytesMax = 1024;
 
 export function encodeSync(message: SyncMessage): Uint8Array {
@@ -182,8 +174,10 @@ function writeImage(message: ByteWriter, image: ImageId): void {
   const writer = new ByteWriter();
   writer.u32(image.pageCount).u32(checksum.high).u32(checksum.low);
   writer.u64(position.lsn).u64(position.term).u64(snapshot.lsn).u64(snapshot.term);
-  writer.text(snapshot.chain).text(JSON.stringify(snapshot.membership));
-  writer.text(JSON.stringify(snapshot.settings));
+  writer.text(snapshot.chain);
+  for (const part of [encodeMembership(snapshot.membership), encodeSettings(snapshot.settings)]) {
+    writer.u32(part.byteLength).bytes(part);
+  }
   const fields = writer.finish();
   message.u32(crc32(fields)).bytes(fields);
 }
@@ -198,41 +192,14 @@ function readImage(message: ByteReader): ImageId {
   const position = { lsn: lsn(reader.u64()), term: term(reader.u64()) };
   const id = { lsn: lsn(reader.u64()), term: term(reader.u64()) };
   const chain = reader.text();
-  const membership = membershipFrom(reader.text());
-  const settings = settingsFrom(jsonFrom(reader.text(), "settings"), defaultSettings);
+  const membership = decodeMembership(reader.bytes(reader.u32()));
+  const settings = decodeSettings(reader.bytes(reader.u32()));
   if (reader.left !== 0) throw new ProtocolError("the identity of the image has trailing bytes");
   if (!/^[0-9a-f]{16}$/.test(chain)) throw new ProtocolError("chain is not 16 hex digits");
   if (position.lsn > id.lsn || position.term > id.term || pageCount === 0) {
     throw new ProtocolError(`image of ${pageCount} pages at ${position.lsn}, log from ${id.lsn}`);
   }
   return { pageCount, checksum, position, snapshot: { ...id, chain, membership, settings } };
-}
-
-function membershipFrom(text: string): Membership {
-  const value = jsonFrom(text, "membership");
-  if (!Array.isArray(value)) throw new ProtocolError("membership is not a list");
-  const members = value.map(memberFrom);
-  if (members.some((member, at) => at > 0 && members[at - 1]!.id >= member.id)) {
-    throw new ProtocolError("membership is not sorted");
-  }
-  return members;
-}
-
-function jsonFrom(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ProtocolError(`${what} is not JSON`, { cause });
-  }
-}
-
-function memberFrom(value: unknown): Member {
-  const { id, kind, address } = (value ?? {}) as Partial<Record<keyof Member, unknown>>;
-  const isKind = typeof kind === "string" && Object.hasOwn(memberKinds, kind);
-  if (typeof id !== "string" || !nodeIdPattern.test(id) || !isKind || typeof address !== "string") {
-    throw new ProtocolError("membership holds what is no member");
-  }
-  return { id: nodeId(id), kind: kind as MemberKind, address };
 }
 
 function readWhy(reader: ByteReader): string {

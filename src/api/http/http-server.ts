@@ -77,11 +77,10 @@ function addBodies(app: FastifyInstance): void {
 
 function addFailures(app: FastifyInstance, faults: HttpOptions): void {
   app.setNotFoundHandler((request, reply) => {
-    const { pathname } = new URL(request.url, "http://host");
-    return sendError(
-      reply,
-      new ClientError("NOT_FOUND", `there is no ${request.method} ${pathname}`),
-    );
+    // Not as a URL: "//" is a path that is none.
+    const [path = ""] = request.url.split(/[?#]/, 1);
+    const text = `there is no ${request.method} ${path.slice(0, 200)}`;
+    return sendError(reply, new ClientError("NOT_FOUND", text));
   });
   app.setErrorHandler((error, _request, reply) => {
     const known = clientErrorFrom(error);

@@ -20,7 +20,9 @@ export function parseSize(text: string, flag: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
   if (match === null) throw misuse(`${flag}: "${text}" is not a size`, "For example 64M or 2G");
   const power = ["", "K", "M", "G"].indexOf(match[2]!.toUpperCase());
-  return Math.round(Number(match[1]) * 1024 ** power);
+  const bytes = Math.round(Number(match[1]) * 1024 ** power);
+  if (!Number.isSafeInteger(bytes)) throw misuse(`${flag}: ${text} is more than there is`);
+  return bytes;
 }
 
 /** Bytes as what parseSize reads. */

@@ -147,7 +147,6 @@ export class PageSyncing {
       const { snapshot, position } = image;
       const checksum = formatHash(image.checksum);
       await writeInstallRecord(disk, dir, {
-        format: 1,
         clusterId: cluster,
         snapshot,
         position,

@@ -108,7 +108,7 @@ type Head = { readonly [key in "position" | "session" | "foreignKeys" | "lengths
 
 function parse(text: string): Head {
   try {
-    return JSON.parse(text) as Head;
+    return (JSON.parse(text) ?? {}) as Head;
   } catch (cause) {
     throw new ProtocolError("the answer of the other node has no first line", { cause });
   }

@@ -172,7 +172,7 @@ export class Forwarder {
 /** The refusal of the other node, as it made it. ProtocolError when the answer is not one of our nodes'. */
 function refusalOf({ status, text }: Received, address: string): ClientError | ProtocolError {
   const { code, message } = parseRefusal(text);
-  if (typeof code !== "string" || !(code in errorCodes) || typeof message !== "string") {
+  if (typeof code !== "string" || !Object.hasOwn(errorCodes, code) || typeof message !== "string") {
     return new ProtocolError(`it answered with status ${status}`);
   }
   // Not the client's fault: the two nodes do not share a secret.
