@@ -14,7 +14,7 @@ import { type BindingPlan, bindingPlan } from "./arguments.ts";
 import { type Authorizer, newTrace } from "./authorizer.ts";
 import { type Shape, shapeOf } from "./classify.ts";
 import { SqlError, sqlErrorFrom } from "./sql-error.ts";
-import { parseScript, type Statement } from "./tokenizer.ts";
+import { parametersOf, parseScript, type Statement } from "./tokenizer.ts";
 
 /** Texts in one generation. ORMs use some hundred; each compiled statement is a few kilobytes. */
 const generationTextsMax = 512;
@@ -91,7 +91,7 @@ export class StatementCache {
         statement,
         shape,
         call,
-        plan: bindingPlan(statement.parameters),
+        plan: bindingPlan(parametersOf(statement.text)),
         cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
         hasColumns: columns.length > 0,
         isIndirect: authorizer.isIndirect,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseScript } from "./tokenizer.ts";
+import { parametersOf, parseScript } from "./tokenizer.ts";
 
 function checkSplit(sql: string, expected: string[]): void {
   assert.deepEqual(
@@ -49,11 +49,16 @@ test("a trigger ends with END behind a semicolon", () => {
 function checkParameters(sql: string, expected: (string | null | "gap")[]): void {
   const [statement] = parseScript(sql);
   assert.deepEqual(
-    statement!.parameters.map(({ name, used }) => (used ? (name ?? null) : "gap")),
+    parametersOf(statement!.text).map(({ name, used }) => (used ? (name ?? null) : "gap")),
     expected,
     sql,
   );
 }
+
+test("many statements with high parameters cost what their text costs", () => {
+  // As slots it would be two billion: more than the memory of the node that only looks where to send it.
+  assert.equal(parseScript("?32766;".repeat(65_536)).length, 65_536);
+});
 
 test("parameters have SQLite's indexes", () => {
   checkParameters("select 1", []);

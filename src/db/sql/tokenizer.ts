@@ -16,8 +16,6 @@ export type Parameter = { readonly name: string | undefined; readonly used: bool
 export type Statement = {
   /** Without the closing semicolon and what surrounds it; comments inside stay. */
   readonly text: string;
-  /** In index order: slot i is parameter i + 1. `SELECT ?3` has three slots, two of them unused. */
-  readonly parameters: readonly Parameter[];
   /** The first tokens, EXPLAIN left out: words in upper case, quoted names as they are meant. At most 8. */
   readonly head: readonly string[];
   /** `EXPLAIN` or `EXPLAIN QUERY PLAN` stands in front. */
@@ -40,11 +38,23 @@ export function parseScript(sql: string): Statement[] {
   return statements;
 }
 
+/**
+ * Parameters of one statement in index order: slot i is parameter i + 1. `SELECT ?3` has three slots, two of them
+ * unused; `?32766` has as many as SQLite allows, so this is asked only for what is going to be run.
+ */
+export function parametersOf(statement: string): Parameter[] {
+  const scanner = new Scanner(statement);
+  const slots = new ParameterSlots();
+  for (scanner.next(); scanner.kind !== "end"; scanner.next()) {
+    if (scanner.kind === "parameter") slots.add(statement.slice(scanner.from, scanner.to));
+  }
+  return slots.list();
+}
+
 /** Reads up to and including the next semicolon. The scanner stands on the first token of what follows then. */
 function parseStatement(scanner: Scanner, sql: string): Statement | undefined {
   const from = scanner.from;
   const words = new StatementWords();
-  const slots = new ParameterSlots();
   let to = from;
   for (; scanner.kind !== "end"; scanner.next()) {
     const text = sql.slice(scanner.from, scanner.to);
@@ -52,14 +62,12 @@ function parseStatement(scanner: Scanner, sql: string): Statement | undefined {
       scanner.next();
       break;
     }
-    if (scanner.kind === "parameter") slots.add(text);
     words.add(scanner.kind, text);
     to = scanner.to;
   }
   if (to === from) return undefined;
   return {
     text: sql.slice(from, to),
-    parameters: slots.list(),
     head: words.head,
     explain: words.explain,
     verbAfterWith: words.verbAfterWith,
@@ -125,6 +133,8 @@ class StatementWords {
 }
 
 /** Gives parameters their indexes by SQLite's rules [expr.c, sqlite3ExprAssignVarNumber]. */
+const gap: Parameter = { name: undefined, used: false };
+
 class ParameterSlots {
   readonly #slots: ({ name: string | undefined } | undefined)[] = [];
   readonly #indexByName = new Map<string, number>();
@@ -148,7 +158,7 @@ class ParameterSlots {
   }
 
   list(): Parameter[] {
-    return this.#slots.map((slot) => ({ name: slot?.name, used: slot !== undefined }));
+    return this.#slots.map((slot) => (slot === undefined ? gap : { ...slot, used: true }));
   }
 }
 
