@@ -41,6 +41,9 @@ export type EntryId = { readonly lsn: Lsn; readonly term: Term };
 
 export const zeroEntryId: EntryId = { lsn: 0 as Lsn, term: 0 as Term };
 
+/** How gladly a voter leads: the higher, the rather, from 0 to 100. "never": it votes and stores, and does not lead. */
+export type Priority = number | "never";
+
 /** A member of the cluster. `address` is `host:port`, opaque to consensus. */
 export type Member = {
   readonly id: NodeId;
@@ -48,6 +51,8 @@ export type Member = {
   readonly address: string;
   /** A learner that becomes a voter by itself once it has caught up. Absent means no. */
   readonly promote?: boolean | undefined;
+  /** Absent means 0. */
+  readonly priority?: Priority | undefined;
 };
 
 /** All members, sorted by id. Takes effect on a node as soon as it is in that node's log. */

@@ -15,7 +15,7 @@ import type {
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { FollowAnswer } from "../node/tree/upstream.ts";
-import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
+import type { Member, Membership, NodeId, Priority, Settings } from "../vocabulary.ts";
 
 export interface Backend {
   /**
@@ -50,6 +50,7 @@ export interface Backend {
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
   addMember(member: Member): Promise<void>;
   removeMember(id: NodeId): Promise<void>;
+  setPriority(id: NodeId, priority: Priority): Promise<void>;
   /** A node outside the membership follows this one, or goes on doing so. */
   follow(id: NodeId, address: string): FollowAnswer;
   /** Changes some settings of the cluster; resolves with all of them once they are in force. */

@@ -15,7 +15,8 @@ import type {
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
 import type { FollowAnswer } from "../node/tree/upstream.ts";
-import type { Member, Membership, NodeId, Settings } from "../vocabulary.ts";
+import { isCaretaker } from "../raft/rule/priority.ts";
+import type { Member, Membership, NodeId, Priority, Settings } from "../vocabulary.ts";
 import type { Backend } from "./backend.ts";
 
 export class NodeBackend implements Backend {
@@ -96,13 +97,11 @@ export class NodeBackend implements Backend {
     const { node, self } = this.#running.parts;
     if (to === self) return { leader: self };
     const member = node.status().membership.find((m) => m.id === to);
-    if (to !== undefined && member?.kind !== "voter") {
-      throw new ClientError(
-        "MEMBERSHIP_REFUSED",
-        member === undefined
-          ? `there is no member "${to}"`
-          : `${to} is a ${member.kind}, not a voter`,
-      );
+    if (to !== undefined && (member?.kind !== "voter" || isCaretaker(member))) {
+      const why =
+        member?.kind === "voter" ? "has priority never" : `is a ${member?.kind}, not a voter`;
+      const text = member === undefined ? `there is no member "${to}"` : `${to} ${why}`;
+      throw new ClientError("MEMBERSHIP_REFUSED", text);
     }
     const target = await this.#running.switchover(to);
     if (target !== undefined) return { leader: target };
@@ -140,6 +139,15 @@ export class NodeBackend implements Backend {
 
   follow(id: NodeId, address: string): FollowAnswer {
     return this.#running.parts.tree.register(id, address);
+  }
+
+  async setPriority(id: NodeId, priority: Priority): Promise<void> {
+    const leader = this.#otherLeader();
+    if (leader !== undefined) {
+      await this.#askLeader(leader, "POST", `/admin/members/${id}`, { priority });
+      return;
+    }
+    await this.#running.parts.members.setPriority(id, priority);
   }
 
   metrics(): Readonly<Record<string, number>> {

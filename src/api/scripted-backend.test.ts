@@ -59,6 +59,7 @@ export class ScriptedBackend implements Backend {
       url: "http://127.0.0.1:7001",
       role: "leader",
       kind: "voter",
+      priority: 0,
       reachable: true,
       durableLsn: lsn(7),
       committedLsn: lsn(7),
@@ -129,6 +130,8 @@ export class ScriptedBackend implements Backend {
   follow(): FollowAnswer {
     return { clusterId: "c", way: [] };
   }
+
+  async setPriority(): Promise<void> {}
 
   async removeMember(id: string): Promise<void> {
     if (id === "a") throw new ClientError("MEMBERSHIP_REFUSED", "the last voter stays");

@@ -11,6 +11,7 @@ import { addBackup } from "./archive/backup.ts";
 import { addRestore } from "./archive/restore.ts";
 import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
+import { addMember } from "./operate/member.ts";
 import { addRemove } from "./remove.ts";
 import { addRouter } from "./routing/router.ts";
 import { addShell } from "./shell.ts";
@@ -50,6 +51,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addConfigure,
     addAdd,
     addRemove,
+    addMember,
     addBackup,
     addRestore,
   ];

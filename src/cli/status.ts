@@ -72,7 +72,7 @@ export function formatStatus(status: StatusAnswer): string[] {
   const rows = status.nodes.map((node) => [
     node.id,
     node.reachable ? (node.role ?? "?") : "unreachable",
-    node.kind,
+    formatKind(node),
     node.url,
     number(node.appliedLsn),
     number(node.committedLsn),
@@ -103,6 +103,11 @@ function findDifferent({ nodes }: StatusAnswer): string | undefined {
     }
   }
   return undefined;
+}
+
+/** The kind, and the priority where somebody gave one. */
+function formatKind({ kind, priority }: NodeStatus): string {
+  return (priority ?? 0) === 0 ? kind : `${kind}, priority ${priority}`;
 }
 
 function formatLag({ role, kind, lagMs }: NodeStatus): string {

@@ -252,7 +252,7 @@ function assembleCare(
     begun: (leader, snapshot) => whole().onLogBegun(leader, snapshot),
     failed: (error) => whole().onFailed(error),
   });
-  const handOver = new HandOver({ self, clock, node, links, writes, database });
+  const handOver = new HandOver({ self, clock, node, links, writes, database, onEvent });
   return { members, handOver, upkeep, pageSyncing, logStart, report };
 }
 

@@ -10,7 +10,8 @@ import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { MembershipChange, Proposal, RaftStatus } from "../raft/raft.ts";
-import type { Member, NodeId } from "../vocabulary.ts";
+import { isCaretaker, priorityOf } from "../raft/rule/priority.ts";
+import type { Member, NodeId, Priority } from "../vocabulary.ts";
 import type { Writes } from "./write/writes.ts";
 
 export type MemberPorts = {
@@ -61,12 +62,32 @@ export class Members {
       const known = membership.map((m) => m.id).join(", ");
       throw refused(`there is no member "${id}"; members are ${known}`);
     }
-    const voters = membership.filter((m) => m.kind === "voter");
-    if (member.kind === "voter" && voters.length === 1) {
-      throw refused(`${id} is the only voter with a database; a cluster needs one`);
+    const left = membership.filter((m) => m.kind === "voter" && m.id !== id && !isCaretaker(m));
+    if (left.length === 0) {
+      throw refused(`without ${id} there is no voter with a database that may lead`);
     }
     await this.#change({ type: "remove", id });
     this.#ports.onEvent(`${id} is no longer a member`);
+  }
+
+  /** On the leader. Resolves when the change is committed. */
+  async setPriority(id: NodeId, priority: Priority): Promise<void> {
+    const { membership } = this.#ports.status();
+    const member = membership.find((m) => m.id === id);
+    if (member === undefined) {
+      const known = membership.map((m) => m.id).join(", ");
+      throw refused(`there is no member "${id}"; members are ${known}`);
+    }
+    if (priorityOf(member) === priority) return;
+    if (member.kind !== "voter") {
+      throw refused(`${id} is a ${member.kind}; only voters lead, so only they have a priority`);
+    }
+    const others = membership.filter((m) => m.kind === "voter" && m.id !== id && !isCaretaker(m));
+    if (priority === "never" && others.length === 0) {
+      throw refused(`${id} is the only voter that may lead; a cluster needs one`);
+    }
+    await this.#change({ type: "priority", id, priority });
+    this.#ports.onEvent(`the priority of ${id} is ${priority}`);
   }
 
   /** On the leader, now and then: learners that have caught up become voters. */

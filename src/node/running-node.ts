@@ -18,6 +18,7 @@ import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
+import { isCaretaker } from "../raft/rule/priority.ts";
 import type { ImageId } from "../sync/ports.ts";
 import type {
   Entry,
@@ -123,9 +124,10 @@ export class RunningNode {
 
   /** A leader whose database is damaged or absent goes on offering the lead; the silent are told who leads. */
   #leadWell(): void {
-    const { node, database, identity, links, self } = this.parts;
+    const { node, database, links, self, handOver } = this.parts;
     if (!node.leadership.leading) return;
-    if (database.damage !== undefined || identity.witness) this.parts.handOver.offer();
+    if (database.damage !== undefined || this.#isCaretaker()) handOver.offer();
+    else void handOver.prefer();
     const { membership, progress } = node.status();
     for (const { id } of membership) {
       if (id !== self && !links.isUp(id)) links.send(id, membersNote(membership), []);
@@ -356,7 +358,7 @@ export class RunningNode {
    */
   #takeLead(): void {
     const { node, database, writes, identity } = this.parts;
-    if (identity.witness) return;
+    if (this.#isCaretaker()) return writes.stepDown();
     const status = node.status();
     if (status.role !== "leader") return;
     const isDrained = status.committedInTerm && status.committedLsn === status.last.lsn;
@@ -381,6 +383,13 @@ export class RunningNode {
     const body = encodeGenesis({ clusterId, image: driver.genesisImage(dir) });
     const proposal = node.propose("genesis", body);
     if (proposal.accepted) onEvent(`a new cluster is born: ${clusterId}`);
+  }
+
+  /** Whether this node, if it leads, does so only to hand over [raft/leading.ts]. */
+  #isCaretaker(): boolean {
+    const { node, self, identity } = this.parts;
+    const own = node.status().membership.find((member) => member.id === self);
+    return identity.witness || isCaretaker(own);
   }
 
   /** Switchover on demand. Returns the node that leads then, or undefined. */

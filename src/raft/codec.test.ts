@@ -133,3 +133,40 @@ function pathsOf(value: any, prefix: string[] = []): string[][] {
   if (typeof value !== "object" || value === null) return [prefix];
   return Object.keys(value).flatMap((key) => pathsOf(value[key], [...prefix, key]));
 }
+
+test("a membership without priorities is written as version 1, which nodes of the old version read", () => {
+  const plain = [{ id: nodeId("a"), kind: "voter" as const, address: "h:1" }];
+  const old = Uint8Array.from([1, 0, 1, 0, 0, 0, 1, 97, 0, 0, 0, 0, 3, 104, 58, 49]);
+  assert.deepEqual(encodeMembership(plain), old);
+  assert.deepEqual(decodeMembership(old), plain);
+});
+
+test("priorities survive, and are kept when the kind changes", () => {
+  const before = [
+    { id: nodeId("a"), kind: "voter" as const, address: "h:1", priority: 100 },
+    { id: nodeId("b"), kind: "learner" as const, address: "h:2", promote: true, priority: 7 },
+    { id: nodeId("c"), kind: "voter" as const, address: "h:3", priority: "never" as const },
+    { id: nodeId("d"), kind: "witness" as const, address: "h:4" },
+  ];
+  const body = encodeMembership(before);
+  assert.equal(body[0], 2);
+  assert.deepEqual(decodeMembership(body), before);
+  const promoted = changed(before, { type: "kind", id: nodeId("b"), kind: "voter" });
+  const { promote: _, ...rest } = before[1]!;
+  assert.deepEqual(promoted?.[1], { ...rest, kind: "voter" });
+  const plain = changed(before, { type: "priority", id: nodeId("a"), priority: 0 });
+  assert.equal(plain?.[0]?.priority, undefined);
+  body[body.length - 1] = 101;
+  assert.throws(() => decodeMembership(body), ProtocolError);
+});
+
+test("a cluster without anyone who may lead is refused", () => {
+  const members = [
+    { id: nodeId("a"), kind: "voter" as const, address: "h:1" },
+    { id: nodeId("b"), kind: "voter" as const, address: "h:2", priority: "never" as const },
+    { id: nodeId("c"), kind: "witness" as const, address: "h:3" },
+  ];
+  assert.equal(changed(members, { type: "remove", id: nodeId("a") }), undefined);
+  const never = { type: "priority", id: nodeId("a"), priority: "never" } as const;
+  assert.equal(changed(members, never), undefined);
+});

@@ -16,6 +16,7 @@ import {
   type EntryId,
   type Lsn,
   lsn,
+  type Member,
   type MemberKind,
   type NodeId,
   type Role,
@@ -25,6 +26,7 @@ import { LogView } from "./log-view.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Envelope, Message } from "./messages.ts";
 import type { HardState, RaftConfig, ReadGrant, Ready, Timing } from "./ready.ts";
+import { isCaretaker, priorityOf } from "./rule/priority.ts";
 
 /** Who asked for a read index. */
 export type Reader = { readonly from: NodeId; readonly id: number };
@@ -100,6 +102,21 @@ export class Core {
   /** What this node is, by the membership in its log. Undefined while it is not a member. */
   get kind(): MemberKind | undefined {
     return memberOf(this.log.membership, this.id)?.kind;
+  }
+
+  /** Whether this node leads only to hand over. */
+  get isCaretaker(): boolean {
+    return isCaretaker(memberOf(this.log.membership, this.id));
+  }
+
+  /** Voters that would rather lead than this one, beside the leader that is or was. */
+  get betterCount(): number {
+    const own = memberOf(this.log.membership, this.id);
+    const rank = (member: Member | undefined) =>
+      member === undefined || isCaretaker(member) ? -1 : Number(priorityOf(member));
+    const isBetter = (m: Member) =>
+      m.kind === "voter" && m.id !== this.#leader && rank(m) > rank(own);
+    return this.log.membership.filter(isBetter).length;
   }
 
   /**

@@ -13,9 +13,12 @@
  * never again have a leader. Not covered: the loss of a majority of disks, and a vote given in an election that is
  * still under way when the voter's disk is lost.
  *
- * Witnesses. A witness may lead only to hand its log over (leading.ts, Caretaker), so it is elected only when it alone
- * has the newest entries: a voter that has as much, and could lead itself, refuses its vote. Refusing is always safe;
- * and that voter can win, because the witness and whoever would have voted for the witness vote for it.
+ * Caretakers: witnesses, and voters of priority "never". They lead only to hand their log over (leading.ts), so they
+ * are elected only when they alone have the newest entries: a voter that has as much, and could lead itself, refuses
+ * them its vote. Refusing is always safe; and that voter can win: all who would have voted for them vote for it.
+ *
+ * Priority. Whoever would rather lead stands first: each voter of a higher priority that may be alive is waited for a
+ * little. Nothing depends on it; a leader of lower priority hands over later (node/lead/).
  *
  * Not here: whether a leader is alive, and therefore votes are refused (following.ts).
  */
@@ -26,9 +29,12 @@ import type { Core } from "./core.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Message, Verdict } from "./messages.ts";
 import { electionResult } from "./quorum.ts";
+import { isCaretaker } from "./rule/priority.ts";
 
 /** Spread of the candidacies that follow a broken link: all followers notice it in the same millisecond. */
 const linkLostJitterMs = 150;
+/** So many voters of higher priority are waited for: an election must not take long because many are away. */
+const politeMax = 2;
 
 type VoteRequest = Extract<Message, { type: "vote" | "prevote" }>;
 
@@ -53,10 +59,9 @@ export class Election {
 
   /** A leader was heard, or a vote was given: a full timeout from now [Raft §5.2]. */
   postpone(): void {
-    const { prng, timing, nowMs, kind } = this.#core;
+    const { prng, timing, nowMs, isCaretaker: isLast } = this.#core;
     const { electionTimeoutMinMs: min, electionTimeoutMaxMs: max } = timing;
-    // Witnesses let voters go first.
-    const courtesyMs = kind === "witness" ? max - min : 0;
+    const courtesyMs = isLast ? max - min : this.#politenessMs();
     this.#deadlineMs = nowMs + prng.integer(min, max) + courtesyMs;
     this.#isHurried = false;
   }
@@ -69,8 +74,8 @@ export class Election {
 
   /** The leader is surely gone; its lease ends at `leaseOverMs`. */
   hurry(leaseOverMs: number): void {
-    const { prng, nowMs, kind } = this.#core;
-    const courtesyMs = kind === "witness" ? 2 * linkLostJitterMs : 0;
+    const { prng, nowMs, isCaretaker: isLast } = this.#core;
+    const courtesyMs = isLast ? 2 * linkLostJitterMs : this.#politenessMs();
     const soonest = Math.max(nowMs, leaseOverMs) + prng.integer(0, linkLostJitterMs);
     this.#deadlineMs = Math.min(this.#deadlineMs, soonest + courtesyMs);
     this.#isHurried = true;
@@ -138,12 +143,17 @@ export class Election {
     return this.#result();
   }
 
-  /** A witness asks, and this node could lead as well: with the same entries, and with a database. */
+  /** A caretaker asks, and this node could lead as well, for good: it has the same entries. */
   #isBetterThan(candidate: NodeId, theirs: EntryId): boolean {
-    const { log, kind, isElectable } = this.#core;
-    if (memberOf(log.membership, candidate)?.kind !== "witness") return false;
+    const { log, kind, isElectable, isCaretaker: isOne } = this.#core;
+    if (!isCaretaker(memberOf(log.membership, candidate))) return false;
     const hasAsMuch = log.last.lsn === theirs.lsn && log.last.term === theirs.term;
-    return kind === "voter" && isElectable && hasAsMuch;
+    return kind === "voter" && !isOne && isElectable && hasAsMuch;
+  }
+
+  /** Lets those go first who would rather lead. */
+  #politenessMs(): number {
+    return Math.min(this.#core.betterCount, politeMax) * linkLostJitterMs;
   }
 
   #open(phase: "prevote" | "vote", transfer = false): void {

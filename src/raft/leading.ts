@@ -10,8 +10,9 @@
  * suspended from the order on, and comes back when the target has answered a *later* round in this term: then it has
  * not stood, and will not obey that order any more (following.ts, `mayObey`).
  *
- * Caretaker. A witness has a log and no database. When the leader died and the witness alone holds the latest entries,
- * no voter can win: the witness does, accepts nothing, brings a voter up to date and orders it to stand.
+ * Caretaker. A witness has a log and no database; a voter of priority "never" shall not lead. When the leader died and
+ * one of them alone holds the latest entries, no other can win: it does, accepts nothing, brings another voter up to
+ * date and orders it to stand.
  *
  * Not here: how entries reach followers (replication.ts).
  */
@@ -34,6 +35,7 @@ import type { Message } from "./messages.ts";
 import { ReadIndex } from "./read-index.ts";
 import type { MembershipChange, Proposal, Refusal } from "./ready.ts";
 import { Replication } from "./replication.ts";
+import { isCaretaker } from "./rule/priority.ts";
 import { encodeSettings } from "./rule/settings.ts";
 
 const emptyBody = new Uint8Array(0);
@@ -77,8 +79,7 @@ export class Leading {
   }
 
   propose(kind: "payload" | "genesis", body: Uint8Array): Proposal {
-    const { log, kind: ownKind } = this.#core;
-    const isCaretaker = ownKind === "witness";
+    const { log, isCaretaker } = this.#core;
     if (isCaretaker || this.#transfer !== undefined)
       return { accepted: false, why: "transferring" };
     const isFull =
@@ -120,8 +121,8 @@ export class Leading {
   transferTo(target: NodeId): Refusal | undefined {
     const { log, id } = this.#core;
     if (this.#transfer !== undefined) return "transferring";
-    const isVoter = memberOf(log.membership, target)?.kind === "voter";
-    if (target === id || !isVoter) return "transfer-refused";
+    const member = memberOf(log.membership, target);
+    if (target === id || member?.kind !== "voter" || isCaretaker(member)) return "transfer-refused";
     this.#startTransfer(target);
     return undefined;
   }
@@ -167,7 +168,7 @@ export class Leading {
     this.#settle();
     const { replication } = this;
     replication.flush(this.#reads.wantsRound(replication.round));
-    if (this.#core.kind === "witness" && this.#transfer === undefined) this.#handOver();
+    if (this.#core.isCaretaker && this.#transfer === undefined) this.#handOver();
     this.#order();
   }
 

@@ -17,6 +17,7 @@ import type {
   MemberKind,
   Membership,
   NodeId,
+  Priority,
   Role,
   Settings,
   SnapshotId,
@@ -145,8 +146,9 @@ export type ProgressStatus = {
   readonly heardMs: number;
 };
 
-/** One step of a membership. `kind` turns a member into another kind of member. */
+/** One step of a membership. `kind` turns a member into another kind of member, `priority` says how gladly it leads. */
 export type MembershipChange =
   | { readonly type: "add"; readonly member: Member }
   | { readonly type: "remove"; readonly id: NodeId }
-  | { readonly type: "kind"; readonly id: NodeId; readonly kind: MemberKind };
+  | { readonly type: "kind"; readonly id: NodeId; readonly kind: MemberKind }
+  | { readonly type: "priority"; readonly id: NodeId; readonly priority: Priority };

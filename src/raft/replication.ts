@@ -18,6 +18,7 @@ import { counts } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { reachedByMajority } from "./quorum.ts";
+import { isCaretaker } from "./rule/priority.ts";
 
 /** Entries of unknown size in one append. The driver cuts by bytes, and the rest follows after the answer. */
 const unsizedEntriesMax = 256;
@@ -145,12 +146,12 @@ export class Replication {
     return this.#reached((progress) => progress.heardMs, nowMs);
   }
 
-  /** The voter with the most of our log: the natural successor. */
+  /** The voter with the most of our log that may lead: the natural successor. */
   successor(membership: Membership): NodeId | undefined {
     let best: { readonly node: NodeId; readonly match: Lsn } | undefined;
     for (const member of membership) {
       const match = this.#progressByNode.get(member.id)?.matchLsn;
-      if (member.kind !== "voter" || match === undefined) continue;
+      if (member.kind !== "voter" || isCaretaker(member) || match === undefined) continue;
       if (best === undefined || match > best.match) best = { node: member.id, match };
     }
     return best?.node;

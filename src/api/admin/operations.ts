@@ -8,6 +8,7 @@
 
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { ClientError } from "../../base/errors.ts";
+import { isPriority, priorityMax } from "../../raft/rule/priority.ts";
 import { type MemberKind, type NodeId, nodeId, nodeIdPattern } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
 import { sendJson } from "../errors.ts";
@@ -42,6 +43,16 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     };
     await backend.addMember(member);
     return sendJson(reply, 200, withNulls(member));
+  });
+
+  app.post("/admin/members/:id", ours, async (request, reply) => {
+    const id = decodeNodeId((request.params as { id?: unknown }).id, "id");
+    const { priority } = parseJsonObject(request.body);
+    if (priority !== "never" && !isPriority(priority)) {
+      throw new ClientError("BAD_REQUEST", `priority must be 0 to ${priorityMax}, or "never"`);
+    }
+    await backend.setPriority(id, priority);
+    return sendJson(reply, 200, withNulls({ id, priority }));
   });
 
   app.delete("/admin/members/:id", ours, async (request, reply) => {

@@ -9,12 +9,15 @@
  *   4  the order to stand; votes, no-op, scratch             on the target
  *   5  requests that waited run there                        the pause ends
  *
- * Nothing rests on the preparation: a target that does not answer is asked to lead all the same.
+ * Nothing rests on the preparation: a target that does not answer is asked to lead all the same. Except where the lead
+ * only goes to whom it would rather have (priority): then the target must have said that it is ready, and after each
+ * failure it is left in peace for longer.
  */
 
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
-import type { NodeId } from "../../vocabulary.ts";
+import { isCaretaker, priorityOf } from "../../raft/rule/priority.ts";
+import type { Member, NodeId } from "../../vocabulary.ts";
 import type { Database } from "../database.ts";
 import type { Links } from "../driver.ts";
 import type { Node } from "../node.ts";
@@ -27,6 +30,7 @@ export type HandOverPorts = {
   readonly links: Links;
   readonly writes: Writes;
   readonly database: Database;
+  onEvent(line: string): void;
 };
 
 /** A target this close to the end of the log is there within a round trip. */
@@ -37,21 +41,52 @@ const catchUpMs = 5_000;
 const prepareMs = 1_000;
 /** A served WAL shorter than this is copied faster than a checkpoint is made; 4 MiB. */
 const shortWalFrames = 1_024;
+/** Between two attempts to give the lead to a voter of higher priority: the first, and the longest after failures. */
+const preferMinMs = 5_000;
+const preferMaxMs = 300_000;
 
 export class HandOver {
   readonly #ports: HandOverPorts;
   /** How often the lead was offered to others since it came here. */
   #offers = 0;
+  /** No attempt by priority before this, and how long the next pause is. */
+  #preferAtMs: number;
+  #preferPauseMs = preferMinMs;
+  #preferring = false;
   /** Those who wait for a target to be prepared. */
   readonly #onPrepared = new Map<NodeId, () => void>();
 
   constructor(ports: HandOverPorts) {
     this.#ports = ports;
+    this.#preferAtMs = ports.clock.nowMs();
   }
 
   /** The lead came or went. */
   onLeadership(): void {
     this.#offers = 0;
+    // Who comes up with a new leader is given time to arrive.
+    this.#preferAtMs = this.#ports.clock.nowMs() + preferMinMs;
+  }
+
+  /** On the leader, now and then: a voter of higher priority that has caught up gets the lead. */
+  async prefer(): Promise<void> {
+    const { self, node, clock, onEvent } = this.#ports;
+    if (this.#preferring || clock.nowMs() < this.#preferAtMs || !node.leadership.leading) return;
+    const { membership } = node.status();
+    const rankOf = (id: NodeId) => rank(membership.find((m) => m.id === id));
+    const [target] = this.#voters();
+    if (target === undefined || rankOf(target) <= rankOf(self) || !this.#isClose(target)) return;
+    this.#preferring = true;
+    try {
+      const isReady = await this.#prepared(target);
+      const leader = isReady ? await this.switchover(target) : undefined;
+      if (leader !== undefined) onEvent(`the lead goes to ${target}, whose priority is higher`);
+      this.#preferPauseMs =
+        leader === undefined ? Math.min(2 * this.#preferPauseMs, preferMaxMs) : preferMinMs;
+      this.#preferAtMs = clock.nowMs() + this.#preferPauseMs;
+    } finally {
+      this.#preferring = false;
+    }
   }
 
   /** Offers the lead to the voter that has the most; this node must not keep it. Returns who was asked. */
@@ -93,9 +128,10 @@ export class HandOver {
   /** The leader is about to hand over to this node. */
   async prepare(leader: NodeId): Promise<void> {
     const { writes, database, links } = this.#ports;
-    writes.warmUp();
     const served = database.whole;
-    if (served !== undefined && served.walFrames > shortWalFrames) {
+    if (served === undefined) return;
+    writes.warmUp();
+    if (served.walFrames > shortWalFrames) {
       // Readers may keep it from starting over; then there is more to copy, and that is all.
       await served.checkpoint("restart").catch(() => {});
     }
@@ -107,21 +143,24 @@ export class HandOver {
     this.#onPrepared.get(from)?.();
   }
 
-  async #prepared(target: NodeId): Promise<void> {
-    const answered = new Promise<void>((resolve) => this.#onPrepared.set(target, resolve));
+  /** Resolves with whether the target has answered. */
+  async #prepared(target: NodeId): Promise<boolean> {
+    const answered = new Promise<boolean>((resolve) => {
+      this.#onPrepared.set(target, () => resolve(true));
+    });
     this.#ports.links.send(target, { note: "prepareLead" }, []);
-    await Promise.race([answered, this.#pause(prepareMs)]);
+    const isReady = await Promise.race([answered, this.#pause(prepareMs).then(() => false)]);
     this.#onPrepared.delete(target);
+    return isReady;
   }
 
   /** Resolves once the target lacks next to nothing. */
   async #caughtUp(target: NodeId): Promise<boolean> {
     const { node, clock } = this.#ports;
     for (const untilMs = clock.nowMs() + catchUpMs; clock.nowMs() < untilMs; ) {
-      const { role, progress, last } = node.status();
-      const found = progress.find((p) => p.id === target);
-      if (role !== "leader" || found === undefined) return false;
-      if (found.mode === "stream" && last.lsn - found.matchLsn <= closeEntries) return true;
+      const { role, progress } = node.status();
+      if (role !== "leader" || !progress.some((p) => p.id === target)) return false;
+      if (this.#isClose(target)) return true;
       await this.#pause(10);
     }
     return false;
@@ -131,17 +170,34 @@ export class HandOver {
     return this.#ports.node.transferTo(target) === undefined;
   }
 
-  /** The reachable voters, the longest log first. */
+  /** Whether the target lacks next to nothing. */
+  #isClose(target: NodeId): boolean {
+    const { progress, last } = this.#ports.node.status();
+    const found = progress.find((p) => p.id === target);
+    return found?.mode === "stream" && last.lsn - found.matchLsn <= closeEntries;
+  }
+
+  /**
+   * The reachable voters that may lead, in the order in which they should: those that are close to the end of the log
+   * by priority, then the others by what they have.
+   */
   #voters(): NodeId[] {
     const { self, node, links } = this.#ports;
-    return node
-      .status()
-      .progress.filter((p) => p.kind === "voter" && p.id !== self && links.isUp(p.id))
-      .sort((a, b) => b.matchLsn - a.matchLsn)
-      .map((p) => p.id);
+    const { membership, progress } = node.status();
+    const voters = progress.flatMap(({ id, matchLsn }) => {
+      const member = membership.find((m) => m.id === id);
+      const mayLead = member?.kind === "voter" && !isCaretaker(member);
+      if (!mayLead || id === self || !links.isUp(id)) return [];
+      return [{ id, matchLsn, rank: this.#isClose(id) ? rank(member) : -1 }];
+    });
+    return voters.sort((a, b) => b.rank - a.rank || b.matchLsn - a.matchLsn).map(({ id }) => id);
   }
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#ports.clock.after(ms, resolve));
   }
+}
+
+function rank(member: Member | undefined): number {
+  return member === undefined || isCaretaker(member) ? -1 : Number(priorityOf(member));
 }

@@ -5,7 +5,16 @@
  * Not here: where the numbers come from.
  */
 
-import type { Lsn, MemberKind, NodeId, Pgno, Role, Settings, Term } from "../../vocabulary.ts";
+import type {
+  Lsn,
+  MemberKind,
+  NodeId,
+  Pgno,
+  Priority,
+  Role,
+  Settings,
+  Term,
+} from "../../vocabulary.ts";
 
 /** One node. Undefined is written as JSON null: not known, or the node did not answer. */
 export type NodeStatus = {
@@ -13,6 +22,8 @@ export type NodeStatus = {
   readonly url: string;
   readonly role: Role | undefined;
   readonly kind: MemberKind;
+  /** How gladly it leads; undefined for what never could. */
+  readonly priority: Priority | undefined;
   readonly reachable: boolean;
   readonly durableLsn: Lsn | undefined;
   readonly committedLsn: Lsn | undefined;

@@ -8,7 +8,8 @@ import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { LogStore } from "../../log/log-store.ts";
 import type { RaftStatus } from "../../raft/raft.ts";
-import type { EntryId, Lsn, Member, NodeId } from "../../vocabulary.ts";
+import { priorityOf } from "../../raft/rule/priority.ts";
+import type { EntryId, Lsn, Member, NodeId, Priority } from "../../vocabulary.ts";
 import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
 import type { Forwarding } from "../route/routing.ts";
@@ -81,6 +82,7 @@ export class StatusReport {
       id: self,
       url: this.#ports.urlOf(member?.address ?? address),
       role: raft.role,
+      priority: member === undefined ? undefined : shownPriority(member),
       kind: member?.kind ?? (isWitness ? "witness" : "learner"),
       reachable: true,
       durableLsn: log.last.lsn,
@@ -236,7 +238,13 @@ export class StatusReport {
   #silent(member: Member, url: string): NodeStatus {
     const seen = this.#seenById.get(member.id);
     const status: NodeStatus = {
-      ...{ id: member.id, url, kind: member.kind, reachable: false },
+      ...{
+        id: member.id,
+        url,
+        kind: member.kind,
+        priority: shownPriority(member),
+        reachable: false,
+      },
       ...{ role: undefined, durableLsn: undefined, committedLsn: undefined },
       ...{ appliedLsn: undefined, lagMs: undefined, lagEntries: undefined, lagBytes: undefined },
       checksum: undefined,
@@ -266,4 +274,9 @@ function unreachable(member: Member, why: string): NodeVerdict {
     damaged: [],
     problem: `no answer from ${member.address} within ${limits.requestWaitMs} ms: ${why}`,
   };
+}
+
+/** A priority is a voter's. */
+function shownPriority(member: Member): Priority | undefined {
+  return member.kind === "voter" ? priorityOf(member) : undefined;
 }

@@ -7,6 +7,7 @@
 
 import type { Prng } from "../../base/prng.ts";
 import { limits } from "../../limits.ts";
+import type { Priority } from "../../vocabulary.ts";
 import type { NetworkTraits } from "../links.ts";
 import { type FaultName, faultNames } from "./fault-names.ts";
 
@@ -22,6 +23,8 @@ export type Parameters = {
   readonly voters: number;
   /** So many of them, the last ones, are witnesses. */
   readonly witnesses: number;
+  /** Of the others, by position. */
+  readonly priorities: readonly Priority[];
   readonly lists: number;
   readonly clients: number;
   /** Share of requests that read. */
@@ -107,5 +110,10 @@ function drawModel(prng: Prng): Parameters {
   };
   // Drawn last, so that the other seeds tell the stories that they told before.
   const witnesses = voters >= 3 && prng.chance(0.3) ? pick(1, 1, (voters - 1) / 2) : 0;
-  return { ...drawn, witnesses };
+  const data = prng.chance(0.3) ? voters - witnesses : 0;
+  // The first one can lead for good: somebody must.
+  const priorities = Array.from({ length: data }, (_, i) =>
+    i === 0 ? pick<Priority>(0, 50) : pick<Priority>(0, 1, 100, "never"),
+  );
+  return { ...drawn, witnesses, priorities };
 }

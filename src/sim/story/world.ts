@@ -5,7 +5,7 @@
 
 import type { Prng } from "../../base/prng.ts";
 import type { RunningNode } from "../../node/running-node.ts";
-import type { Membership, NodeId } from "../../vocabulary.ts";
+import type { Membership, NodeId, Priority } from "../../vocabulary.ts";
 import { nodeId } from "../../vocabulary.ts";
 import { Network } from "../links.ts";
 import { type Life, Scheduler } from "../scheduler.ts";
@@ -40,6 +40,7 @@ export class World {
       id: nodeId(`n${i + 1}`),
       kind: i < parameters.voters - parameters.witnesses ? "voter" : "witness",
       address: `n${i + 1}:7000`,
+      ...rankOf(parameters.priorities[i]),
     }));
     for (const { id, kind } of members) {
       const node = new SimNode(id, this, prng, members);
@@ -103,4 +104,8 @@ export class World {
     this.violations.push({ invariant, text });
     this.tell("!!", `${invariant} violated: ${text}`);
   }
+}
+
+function rankOf(priority: Priority | undefined): { priority?: Priority } {
+  return priority === undefined || priority === 0 ? {} : { priority };
 }
