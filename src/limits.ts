@@ -181,6 +181,9 @@ export const limits = {
   /** Changes may come so fast that a round never shrinks; a sync that has not ended after so many is given up. */
   syncRoundsMax: 100,
 
+  /** Change streams that are open on a node at the same time. */
+  changeStreamsMax: 64,
+
   // Peers.
   /** Between two pulses of a link. Seven fit into `peerSilentMs`. */
   peerPulseMs: 200,

@@ -6,6 +6,7 @@
  */
 
 import type { Unit } from "../db/sql/request.ts";
+import type { Feed } from "../node/changes/feed.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -51,6 +52,8 @@ export interface Backend {
   addMember(member: Member): Promise<void>;
   removeMember(id: NodeId): Promise<void>;
   setPriority(id: NodeId, priority: Priority): Promise<void>;
+  /** What committed entries did. Throws ClientError NOT_READY on a witness. */
+  changes(): Feed;
   /** A node outside the membership follows this one, or goes on doing so. */
   follow(id: NodeId, address: string): FollowAnswer;
   /** Changes some settings of the cluster; resolves with all of them once they are in force. */

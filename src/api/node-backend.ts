@@ -5,6 +5,7 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
+import { Feed } from "../node/changes/feed.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -135,6 +136,12 @@ export class NodeBackend implements Backend {
     const leader = this.#otherLeader();
     if (leader === undefined) return this.#running.parts.settings.change(wanted);
     return (await this.#askLeader(leader, "POST", "/admin/settings", wanted)) as Settings;
+  }
+
+  changes(): Feed {
+    const { log, applied, node, identity } = this.#running.parts;
+    if (identity.witness) throw new ClientError("NOT_READY", "a witness has no changes to tell");
+    return new Feed({ log, applied, isRecorded: () => node.status().settings.record.changes });
   }
 
   follow(id: NodeId, address: string): FollowAnswer {

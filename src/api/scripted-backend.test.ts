@@ -127,6 +127,10 @@ export class ScriptedBackend implements Backend {
     this.added.push(member);
   }
 
+  changes(): never {
+    throw new ClientError("NOT_RECORDED", "nothing is recorded");
+  }
+
   follow(): FollowAnswer {
     return { clusterId: "c", way: [] };
   }

@@ -17,6 +17,7 @@ import type { NodeId } from "../vocabulary.ts";
 import { addOperationRoutes } from "./admin/operations.ts";
 import { addProbeRoutes } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";
+import { ChangeStreams } from "./changes/routes.ts";
 import { addHranaRoutes } from "./hrana/routes.ts";
 import { Streams } from "./hrana/streams.ts";
 import { addCors } from "./http/cors.ts";
@@ -52,11 +53,16 @@ export class ApiServer {
   readonly #app: FastifyInstance;
   readonly #streams: Streams;
   readonly #traffic: Traffic;
+  readonly #changes: ChangeStreams;
 
-  private constructor(app: FastifyInstance, streams: Streams, traffic: Traffic) {
+  private constructor(
+    app: FastifyInstance,
+    parts: { streams: Streams; traffic: Traffic; changes: ChangeStreams },
+  ) {
     this.#app = app;
-    this.#streams = streams;
-    this.#traffic = traffic;
+    this.#streams = parts.streams;
+    this.#traffic = parts.traffic;
+    this.#changes = parts.changes;
   }
 
   /** Serves from the moment it resolves. Throws ListenError when the address cannot be had. */
@@ -81,6 +87,8 @@ export class ApiServer {
     addHranaRoutes(app, { backend, streams });
     addProbeRoutes(app, options);
     addOperationRoutes(app, backend);
+    const changes = new ChangeStreams(backend);
+    changes.add(app);
     addInternalRoutes(app, backend, internalToken(secret));
     app.get("/metrics", async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
@@ -97,7 +105,7 @@ export class ApiServer {
       await app.close();
       throw ListenError.from(cause, options);
     }
-    return new ApiServer(app, streams, traffic);
+    return new ApiServer(app, { streams, traffic, changes });
   }
 
   /** The port it listens on. */
@@ -111,6 +119,7 @@ export class ApiServer {
    * through this port, links between nodes included. Links are needed to finish writes, so close those after this.
    */
   async close(): Promise<void> {
+    this.#changes.close();
     await this.#traffic.drain();
     this.#streams.close();
     await this.#app.close();

@@ -9,6 +9,7 @@ import { version } from "../version.ts";
 import { addAdd } from "./add.ts";
 import { addBackup } from "./archive/backup.ts";
 import { addRestore } from "./archive/restore.ts";
+import { addChanges } from "./changes/verb.ts";
 import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
 import { addMember } from "./operate/member.ts";
@@ -54,6 +55,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addMember,
     addBackup,
     addRestore,
+    addChanges,
   ];
   for (const add of verbs) add(program, terminal);
   try {

@@ -172,3 +172,16 @@ test("nothing is recorded when nothing is asked for", () => {
   const writer = new TestWriter();
   assert.equal(writer.run([unit(table)]).recorded, undefined);
 });
+
+test("rows that go all at once are seen to go, however the statement was compiled", () => {
+  const writer = subject(table, "INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+  const { changes } = recordedBy(writer, unit("DELETE FROM t"));
+  assert.deepEqual(changes, [["delete t id=1,v=a > -", "delete t id=2,v=b > -"]]);
+});
+
+test("what travels as a statement brings the answers of clock and chance with it, also beside pages", () => {
+  const writer = subject("CREATE TABLE bare(v)");
+  const { recorded } = writer.run([unit("INSERT INTO bare VALUES (random())")]);
+  const [step] = namedSteps(recorded?.changes ?? [])[0]!;
+  assert.equal(step?.type === "statement" && step.statement.captured.length, 1);
+});

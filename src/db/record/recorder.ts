@@ -13,10 +13,10 @@
  * Where neither is possible and followers depend on it, the statement is refused before it runs.
  */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync, Session, StatementSync } from "node:sqlite";
 import type { RecordedStatement } from "../../changes/steps.ts";
 import { inputValue } from "../sql/arguments.ts";
-import type { Authorizer } from "../sql/authorizer.ts";
+import { type Authorizer, positionTable } from "../sql/authorizer.ts";
 import type { Stmt } from "../sql/request.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import type { Compiled } from "../sql/statement-cache.ts";
@@ -45,6 +45,7 @@ export class Recorder {
   readonly #statements: Track | undefined;
   /** Set where statements may have to run again on followers. */
   readonly #outside: Outside | undefined;
+  readonly #witness: Session;
   readonly #foreignKeys: StatementSync;
   readonly #lastRowid: StatementSync;
   readonly #db: DatabaseSync;
@@ -82,7 +83,16 @@ export class Recorder {
     this.#tables = tables === undefined ? undefined : new Set(tables.map((t) => t.toLowerCase()));
     this.#foreignKeys = db.prepare("PRAGMA foreign_keys");
     this.#lastRowid = db.prepare("SELECT last_insert_rowid()");
-    this.#outside = logKind === "pages" ? undefined : new Outside(db);
+    // Also where only the change stream wants them: a consumer runs again what does not travel as rows.
+    this.#outside = logKind === "pages" && !wantsChanges ? undefined : new Outside(db);
+    // While no session is open, SQLite compiles a DELETE of all rows so that no session will ever see them go
+    // [delete.c, truncate optimization]. This one watches nothing and stays.
+    this.#witness = db.createSession({ table: positionTable });
+  }
+
+  /** Whether every row that goes is seen to go. */
+  get isWatching(): boolean {
+    return this.#witness.changeset().byteLength === 0;
   }
 
   /** The statement about to run may be refused after it ran: what it did must be undoable. */

@@ -1,0 +1,154 @@
+/** The change stream of real nodes: kept in a SQLite file by a consumer that is killed again and again. */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { Prng } from "../../src/base/prng.ts";
+import { sleep, TestCluster } from "./cluster.ts";
+import { paceline } from "./command.ts";
+import { execute, rowsOf } from "./sql.ts";
+
+const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+
+const schema = [
+  "CREATE TABLE items(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, stock INT DEFAULT 7, added TEXT DEFAULT CURRENT_TIMESTAMP)",
+  "CREATE TABLE orders(item INT REFERENCES items(id) ON DELETE CASCADE, n INT, price REAL, total REAL AS (n * price) STORED, PRIMARY KEY(item, n)) WITHOUT ROWID",
+  "CREATE TABLE notes(body, mark BLOB)",
+  "CREATE TABLE log(id INTEGER PRIMARY KEY, what TEXT)",
+  "CREATE TRIGGER sold AFTER INSERT ON orders BEGIN UPDATE items SET stock = stock - 1 WHERE id = new.item; INSERT INTO log(what) VALUES('sold ' || new.item); END",
+];
+
+const writes = [
+  "INSERT INTO items(name) VALUES(hex(randomblob(4)))",
+  "INSERT OR IGNORE INTO orders(item, n, price) SELECT id, abs(random()) % 50, 1.5 FROM items ORDER BY random() LIMIT 1",
+  "UPDATE items SET name = name || 'x', stock = 9007199254740993 WHERE id % 7 = 3",
+  "DELETE FROM items WHERE id = (SELECT min(id) FROM items) AND (SELECT count(*) FROM items) > 20",
+  "INSERT INTO notes VALUES(random(), randomblob(9)), (1.0, NULL)",
+  "DELETE FROM notes WHERE rowid = (SELECT max(rowid) FROM notes) AND random() % 3 = 0",
+  "UPDATE notes SET body = NULL WHERE rowid % 5 = 0",
+];
+
+const queries = [
+  "SELECT * FROM items ORDER BY id",
+  "SELECT * FROM orders ORDER BY item, n",
+  "SELECT rowid, * FROM notes ORDER BY rowid",
+  "SELECT * FROM log ORDER BY id",
+  "SELECT * FROM sqlite_sequence ORDER BY name",
+];
+
+test("a consumer that is killed at random points ends with the same tables", {
+  timeout: 180_000,
+}, async (t) => {
+  const cluster = await TestCluster.start({
+    args: ["--settings", "record.changes=true"],
+  });
+  t.after(() => cluster.stop());
+  const leader = await cluster.leader();
+  for (const sql of schema) await rowsOf(cluster.url(leader), sql);
+  const copy = join(cluster.dir, "copy.sqlite");
+  const prng = new Prng(7);
+  let stop = false;
+  const consumer = (async () => {
+    let kills = 0;
+    while (!stop) {
+      const urls = cluster.urls.join();
+      const args = [main, "changes", "--url", urls, "--from", "0", "--into", copy];
+      const child = spawn(process.execPath, args, { stdio: "ignore" });
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      await sleep(600 + prng.integer(0, 900));
+      child.kill("SIGKILL");
+      await ended;
+      kills += 1;
+    }
+    return kills;
+  })();
+  let done = 0;
+  const untilMs = performance.now() + 15_000;
+  for (let i = 0; performance.now() < untilMs; i++) {
+    const node = cluster.nodes[i % 3]!;
+    if (!cluster.isRunning(node.id)) continue;
+    const { type } = await execute(cluster.url(node.id), writes[prng.integer(0, writes.length)]!);
+    if (type === "ok") done += 1;
+    if (i === 400) {
+      await rowsOf(cluster.url(node.id), "ALTER TABLE log ADD COLUMN extra DEFAULT 'e'");
+    }
+    if (i === 600) {
+      await cluster.kill(leader);
+      await cluster.leader();
+      cluster.restart(leader);
+    }
+  }
+  stop = true;
+  const kills = await consumer;
+  assert.ok(kills >= 5 && done > 300, `${kills} kills, ${done} writes`);
+
+  const url = cluster.url(await cluster.leader());
+  const last = await execute(url, "INSERT INTO notes VALUES('last', NULL)");
+  assert.equal(last.type, "ok");
+  const position = last.type === "ok" ? last.position : "";
+  const ran = await paceline(
+    ...[
+      "changes",
+      "--url",
+      cluster.urls.join(),
+      "--from",
+      "0",
+      "--into",
+      copy,
+      "--until",
+      position,
+    ],
+  );
+  assert.equal(ran.code, 0, ran.stderr);
+  await cluster.settled();
+  await cluster.stop({ keep: true });
+  const file = join(cluster.nodes[0]!.dir, "db", "main.sqlite");
+  const [ours, theirs] = [
+    new DatabaseSync(copy, { readBigInts: true }),
+    new DatabaseSync(file, { readBigInts: true }),
+  ];
+  for (const sql of queries)
+    assert.deepEqual(ours.prepare(sql).all(), theirs.prepare(sql).all(), sql);
+  ours.close();
+  theirs.close();
+});
+
+test("a stream tells before and after, goes on from a position, and says when it cannot", {
+  timeout: 60_000,
+}, async (t) => {
+  const cluster = await TestCluster.start({ nodes: 1 });
+  t.after(() => cluster.stop());
+  const url = cluster.url("a");
+  const refused = await fetch(`${url}/changes`);
+  assert.equal(refused.status, 409);
+  assert.equal(((await refused.json()) as { code: string }).code, "NOT_RECORDED");
+  const configured = await paceline("configure", "--url", url, "record.changes=true");
+  assert.equal(configured.code, 0, configured.stderr);
+  await rowsOf(url, "CREATE TABLE t(id INTEGER PRIMARY KEY, x, y)");
+  const created = await execute(url, "INSERT INTO t VALUES(1, 'a', 2.0)");
+  const from = created.type === "ok" ? created.position : "";
+  await rowsOf(url, "UPDATE t SET x = 'b' WHERE id = 1");
+  const deleted = await execute(url, "DELETE FROM t");
+  const until = deleted.type === "ok" ? deleted.position : "";
+  const ran = await paceline("changes", "--url", url, "--from", from, "--until", until);
+  assert.equal(ran.code, 0, ran.stderr);
+  const steps = ran.stdout
+    .trim()
+    .split("\n")
+    .flatMap((line) => (JSON.parse(line) as { transactions: unknown[][] }).transactions.flat());
+  assert.deepEqual(steps, [
+    { op: "update", table: "t", key: ["id"], before: { id: 1, x: "a" }, after: { x: "b" } },
+    { op: "delete", table: "t", key: ["id"], before: { id: 1, x: "b", y: { float: "2" } } },
+  ]);
+  for (const [position, status, code] of [
+    ["999999@1", 409, "POSITION_AHEAD"],
+    [`${from.split("@")[0]}@77`, 409, "POSITION_UNKNOWN"],
+    ["nonsense", 400, "BAD_REQUEST"],
+  ] as const) {
+    const answer = await fetch(`${url}/changes?from=${position}`);
+    assert.equal(answer.status, status);
+    assert.equal(((await answer.json()) as { code: string }).code, code);
+  }
+});
