@@ -116,10 +116,13 @@ export class Watch implements Observer {
     }
   }
 
-  /** I8: a new leader has every committed entry. */
+  /**
+   * I8: a new leader has every entry that was committed in an earlier term. One that wakes to find itself elected, after
+   * a later leader has committed more, need not have that; it will commit nothing itself [Raft §5.4.3].
+   */
   checkComplete(node: SimNode, status: RaftStatus): void {
     const at = this.#committedLsn;
-    if (at === 0) return;
+    if (at === 0 || this.#termByLsn.get(at)! > status.term) return;
     const { log } = node.running!.parts;
     const found = log.termAt(at);
     if (found === this.#termByLsn.get(at) || log.base.lsn >= at) return;
