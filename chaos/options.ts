@@ -14,7 +14,7 @@ end byte-identical. All traffic stays on loopback, in a network namespace of the
   --minutes M      how long faults go on (default 1; the final checks come on top)
   --seed S         the same order and strength of faults again; what the cluster makes of them still differs
   --nodes N        nodes of the cluster (default 3)
-  --clients N      clients that insert (default 16)
+  --clients N      clients that insert (default 48)
   --only A,B       only these types of faults; without, each type comes once before any comes again
   --json FILE      write the summary there, too
   --history FILE   write everything that clients did and saw there, as JSON lines (docs/proof.md)
@@ -69,7 +69,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
       minutes: { type: "string", default: "1" },
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
       nodes: { type: "string", default: "3" },
-      clients: { type: "string", default: "16" },
+      clients: { type: "string", default: "48" },
       only: { type: "string" },
       json: { type: "string" },
       history: { type: "string" },

@@ -71,7 +71,16 @@ export class Stage {
       const node = new ChaosNode({
         ...{ id, port, proxyPort, disk, dir, preload: native?.preload },
         // A short log, so that a node that was away for long copies pages; and it need not wait for them.
-        args: ["--keep-log", "32M", "--readers", "2", "--sync-rate", "64M"],
+        args: [
+          "--keep-log",
+          "32M",
+          "--readers",
+          "2",
+          "--sync-rate",
+          "64M",
+          "--statement-timeout",
+          "60",
+        ],
         onCrash: options.onCrash,
         onSpawn: (id, pid) => links.owner(id, pid),
       });
