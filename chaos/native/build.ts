@@ -13,6 +13,12 @@ export type Native = {
   readonly fsShutdown: string;
 };
 
+/** Whether there is a compiler at all. */
+export function hasCompiler(): boolean {
+  return process.platform === "linux" && spawnSync("cc", ["--version"]).status === 0;
+}
+
+/** Undefined where they cannot be built. */
 export function buildNative(dir: string): Native | undefined {
   const preload = join(dir, "preload.so");
   const fsShutdown = join(dir, "fs-shutdown");
