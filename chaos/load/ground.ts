@@ -82,7 +82,9 @@ export class Home {
 
   /** It did not go well: waits a moment, and goes to the next one if this one did not answer at all. */
   async retreat(outcome: Outcome): Promise<void> {
-    if (outcome.type !== "ok" && !outcome.answered) this.#at++;
-    await sleep(this.#ground.prng.integer(5, 40));
+    const answered = outcome.type === "ok" || outcome.answered;
+    if (!answered) this.#at++;
+    // A node that is down must not cost the others the machine.
+    await sleep(this.#ground.prng.integer(5, answered ? 40 : 80));
   }
 }
