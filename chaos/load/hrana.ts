@@ -50,7 +50,7 @@ export type Outcome =
 /**
  * A lie of the harness, to see that the checks can fail:
  *   stale-reads  linearizable reads are asked for as stale ones, as if nodes did not look whether they still lead
- *   lost-write   one write in a hundred is never sent, and counts as acknowledged
+ *   lost-write   the first write through a node, and every hundredth after it, is never sent and counts as acknowledged
  */
 export type Plant = "stale-reads" | "lost-write";
 
@@ -89,7 +89,7 @@ export class Hrana {
       return { ...ask, consistency: "stale" };
     }
     if (this.#plant === "lost-write" && ask.statements[0]?.sql.startsWith("INSERT INTO written")) {
-      if (++this.#asked % 100 === 0) return { ...ask, statements: [{ sql: "SELECT 1" }] };
+      if (this.#asked++ % 100 === 0) return { ...ask, statements: [{ sql: "SELECT 1" }] };
     }
     return ask;
   }
