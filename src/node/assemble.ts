@@ -133,12 +133,24 @@ function assembleConsensus(
     },
     identity.instance,
   );
-  const tree = plantTree(options, { log, identity }, { links: real, lag, node: () => node });
+  const tree = plantTree(
+    options,
+    { log, identity },
+    { links: real, lag, node: () => node, failed: (error) => whole().onFailed(error) },
+  );
   const { links } = tree;
   const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]) =>
     void links.send(envelope.to, envelope, entries);
   const node = new Node({
-    ...{ raft, log, clock, outbox: new Outbox(log, send, onEvent) },
+    ...{
+      raft,
+      log,
+      clock,
+      outbox: new Outbox(log, send, {
+        onProblem: onEvent,
+        failed: (error) => whole().onFailed(error),
+      }),
+    },
     addressById: options.addressById,
     events: {
       committed: (lsn) => whole().onCommitted(lsn),

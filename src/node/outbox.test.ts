@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { StorageError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import type { Envelope } from "../raft/messages.ts";
 import { type Entry, type Lsn, nodeId, type Term } from "../vocabulary.ts";
@@ -36,6 +37,23 @@ test("a range that is gone from the log is dropped", async () => {
   assert.deepEqual(sent, []);
 });
 
+test("a log that cannot be read ends the node, which would lead and never bring anyone up to date", async () => {
+  const failures: Error[] = [];
+  const source: EntrySource = {
+    cached: () => undefined,
+    read: async () => {
+      throw new StorageError("cannot read: EIO");
+    },
+  };
+  const events = { onProblem: () => {}, failed: (error: Error) => failures.push(error) };
+  new Outbox(source, () => assert.fail(), events).send([append(3, 8)], []);
+  await settled();
+  assert.deepEqual(
+    failures.map(({ name }) => name),
+    ["StorageError"],
+  );
+});
+
 type Shape = {
   /** A read does not go on behind this entry, unless it begins there. */
   readonly segmentEnds?: number;
@@ -64,7 +82,10 @@ function outboxOver({ segmentEnds = 1_000, bodyBytes = 8, last = 1_000 }: Shape)
     assert(message.type === "append");
     sent.push({ range: message.range, lsns: entries.map(({ lsn }) => lsn) });
   };
-  return { sent, outbox: new Outbox(source, send, assert.fail) };
+  return {
+    sent,
+    outbox: new Outbox(source, send, { onProblem: assert.fail, failed: assert.fail }),
+  };
 }
 
 function entry(lsn: number, bodyBytes: number): Entry {

@@ -8,7 +8,7 @@
  * core how much it was. One of which nothing can be had is dropped: the core will find out and ask for a page sync.
  */
 
-import { messageOf } from "../base/errors.ts";
+import { CorruptionError, messageOf, StorageError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import type { Envelope } from "../raft/messages.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
@@ -26,13 +26,20 @@ export class Outbox {
   readonly #source: EntrySource;
   readonly #send: Send;
   readonly #onProblem: (line: string) => void;
+  readonly #failed: (error: Error) => void;
   /** Followers whose messages wait for a read from disk, with the last of the queue. */
   readonly #queueByNode = new Map<NodeId, Promise<void>>();
 
-  constructor(source: EntrySource, send: Send, onProblem: (line: string) => void) {
+  /** `failed`: the log cannot be read, and never will be by this process. */
+  constructor(
+    source: EntrySource,
+    send: Send,
+    events: { onProblem: (line: string) => void; failed: (error: Error) => void },
+  ) {
     this.#source = source;
     this.#send = send;
-    this.#onProblem = onProblem;
+    this.#onProblem = events.onProblem;
+    this.#failed = events.failed;
   }
 
   /** `fresh` are the entries of the round, which may not be in the log yet. */
@@ -70,6 +77,8 @@ export class Outbox {
         if (entries.length > 0) this.#send(withEntries(envelope, entries), entries);
       })
       .catch((error: unknown) => {
+        // A leader that cannot read its log would keep the lead, and its followers would wait for ever.
+        if (error instanceof StorageError || error instanceof CorruptionError) this.#failed(error);
         this.#onProblem(`entries ${from} to ${to - 1} for ${envelope.to}: ${messageOf(error)}`);
       })
       .finally(() => {

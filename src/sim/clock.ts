@@ -23,23 +23,42 @@ export class SimClock implements Clock {
   readonly #scheduler: Scheduler;
   readonly #life: Life;
   readonly #prng: Prng;
-  readonly #traits: ClockTraits;
-  readonly #zeroMs: number;
+  readonly #latenessMs: number;
+  /** Milliseconds of this clock per millisecond of the world. */
+  #rate: number;
+  /** What this clock showed when its rate was last set, and the world's time at that moment. */
+  #sinceMs: { own: number; world: number };
+  #wallSkewMs: number;
 
   constructor(scheduler: Scheduler, life: Life, prng: Prng, traits: ClockTraits) {
     this.#scheduler = scheduler;
     this.#life = life;
     this.#prng = prng;
-    this.#traits = traits;
-    this.#zeroMs = prng.integer(1_000, 1_000_000);
+    this.#latenessMs = traits.latenessMs;
+    this.#rate = traits.rate;
+    this.#wallSkewMs = traits.wallSkewMs;
+    const zeroMs = prng.integer(1_000, 1_000_000);
+    this.#sinceMs = { own: zeroMs + scheduler.nowMs * traits.rate, world: scheduler.nowMs };
   }
 
   nowMs(): number {
-    return this.#zeroMs + this.#scheduler.nowMs * this.#traits.rate;
+    const { own, world } = this.#sinceMs;
+    return own + (this.#scheduler.nowMs - world) * this.#rate;
   }
 
   wallMs(): number {
-    return epochMs + Math.floor(this.#scheduler.nowMs + this.#traits.wallSkewMs);
+    return epochMs + Math.floor(this.#scheduler.nowMs + this.#wallSkewMs);
+  }
+
+  /** From now on it runs at another speed; it never jumps. Timers that are set already keep theirs. */
+  setRate(rate: number): void {
+    this.#sinceMs = { own: this.nowMs(), world: this.#scheduler.nowMs };
+    this.#rate = rate;
+  }
+
+  /** The wall clock is set forward or back. */
+  stepWall(ms: number): void {
+    this.#wallSkewMs += ms;
   }
 
   every(ms: number, f: () => void): Cancel {
@@ -55,10 +74,10 @@ export class SimClock implements Clock {
   }
 
   after(ms: number, f: () => void): Cancel {
-    const { rate, latenessMs } = this.#traits;
-    const lateMs = latenessMs === 0 ? 0 : this.#prng.integer(0, latenessMs + 1);
+    const late = this.#latenessMs;
+    const lateMs = late === 0 ? 0 : this.#prng.integer(0, late + 1);
     // A real timer takes a millisecond at least.
-    return this.#scheduler.after(Math.max(1, ms) / rate + lateMs, f, this.#life);
+    return this.#scheduler.after(Math.max(1, ms) / this.#rate + lateMs, f, this.#life);
   }
 
   turn(f: () => void): void {

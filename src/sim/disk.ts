@@ -97,6 +97,19 @@ export class SimDisk implements Disk {
     return twin;
   }
 
+  /** Nothing is written that is not synced. */
+  get isAtRest(): boolean {
+    return [...this.#names.values()].every(({ dirty }) => dirty.size === 0);
+  }
+
+  /** Files whose content is on the disk as it is read, sorted, with their sizes. */
+  atRest(): { readonly path: string; readonly bytes: number }[] {
+    return [...this.#names]
+      .filter(([, inode]) => inode.dirty.size === 0)
+      .map(([path, inode]) => ({ path, bytes: inode.content.byteLength }))
+      .sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
   /** Content rots or is cut behind everyone's back: what is stored and what is read change alike. */
   damage(path: string, change: (bytes: Uint8Array) => Uint8Array): void {
     const inode = this.#inode(path);

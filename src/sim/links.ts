@@ -28,6 +28,8 @@ export type NetworkTraits = {
 /** Messages under way on one connection, at most. */
 const capacity = 200;
 const watchMs = 400;
+/** Messages that may be played again: some seconds of a busy cluster. */
+const pastMax = 2_000;
 
 type Connection = {
   readonly a: SimLinks;
@@ -45,6 +47,7 @@ type Connection = {
 
 type Message = {
   readonly connection: Connection;
+  readonly from: NodeId;
   readonly to: SimLinks;
   readonly text: string;
   readonly entries: readonly Entry[];
@@ -57,6 +60,8 @@ export class Network {
   /** Directions that swallow everything, as `from>to`. */
   readonly #blocked = new Set<string>();
   readonly #linksById = new Map<NodeId, SimLinks>();
+  /** The last messages, delivered or not, oldest first. */
+  readonly #past: Message[] = [];
   /** Messages, counted. */
   readonly counts = { sent: 0, lost: 0, doubled: 0, blocked: 0, overflow: 0 };
 
@@ -94,6 +99,27 @@ export class Network {
 
   of(id: NodeId): SimLinks | undefined {
     return this.#linksById.get(id);
+  }
+
+  remember(message: Message): void {
+    this.#past.push(message);
+    if (this.#past.length > pastMax) this.#past.shift();
+  }
+
+  /**
+   * Old messages arrive once more, whatever has happened to either side since: terms have changed, processes have
+   * been started anew. Says how many.
+   */
+  replay(count: number, prng: Prng): number {
+    let played = 0;
+    for (let n = 0; n < count && this.#past.length > 0; n++) {
+      const message = this.#past[prng.integer(0, this.#past.length)]!;
+      const now = this.of(message.to.self);
+      if (now === undefined) continue;
+      this.scheduler.after(prng.integer(0, 300), () => now.hear(message), now.life);
+      played++;
+    }
+    return played;
   }
 
   /** The process behind these links is gone. `silently`: with its machine, so that nobody is told. */
@@ -172,7 +198,8 @@ export class SimLinks implements Links {
       atMs = Math.max(atMs, connection.lastMs.get(other) ?? 0);
       connection.lastMs.set(other, atMs);
     }
-    const message = { connection, to: other, text, entries: copies };
+    const message = { connection, from: this.self, to: other, text, entries: copies };
+    network.remember(message);
     this.#deliverAt(atMs, message);
     if (prng.chance(traits.duplicate)) {
       counts.doubled++;
@@ -240,15 +267,28 @@ export class SimLinks implements Links {
         return;
       }
       connection.heardMs.set(to, network.scheduler.nowMs);
-      try {
-        to.#events.onMessage(this.self, JSON.parse(text), entries);
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        to.#end(connection, false);
-      }
+      to.#take(this.self, { connection, text, entries });
     };
     const { nowMs } = network.scheduler;
     network.scheduler.after(atMs - nowMs, deliver, to.life);
+  }
+
+  /** A message of before, to this process or to an earlier one on this machine. */
+  hear({ from, text, entries }: Message): void {
+    const connection = this.#connectionById.get(from);
+    if (connection !== undefined) this.#take(from, { connection, text, entries });
+  }
+
+  #take(
+    from: NodeId,
+    { connection, text, entries }: Pick<Message, "connection" | "text" | "entries">,
+  ): void {
+    try {
+      this.#events.onMessage(from, JSON.parse(text), entries);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#end(connection, false);
+    }
   }
 
   /** Tries again and again while the node is a peer and there is no connection. */

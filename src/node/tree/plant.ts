@@ -19,6 +19,8 @@ export type Ground = {
   readonly lag: Lag;
   /** Known only once everything is put together. */
   node(): Node;
+  /** This node cannot go on. */
+  failed(error: Error): void;
 };
 
 /** How long a node may take to answer one that wants to follow it. */
@@ -47,13 +49,13 @@ export function plantTree(
 function makeRelay(
   { self, clock, onEvent }: OpenOptions,
   { log, identity }: Pick<Opened, "log" | "identity">,
-  { links, lag, node }: Ground,
+  { links, lag, node, failed }: Ground,
 ): Relay {
   const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]): void => {
     const lagMs = lag.lagMs(node().leadership.leading);
     links.send(envelope.to, { ...envelope, lagMs }, entries);
   };
-  const outbox = new Outbox(log, send, onEvent);
+  const outbox = new Outbox(log, send, { onProblem: onEvent, failed });
   return new Relay({
     ...{ self, clock, log },
     term: () => node().status().term,

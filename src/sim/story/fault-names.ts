@@ -26,6 +26,14 @@ export const faultNames = [
   "add-member",
   "remove-member",
   "kill-writer",
+  "bridge",
+  "ring",
+  "replay",
+  "wall-step",
+  "clock-rate",
+  "read-error",
+  "rot-log",
+  "old-log",
 ] as const;
 
 export type FaultName = (typeof faultNames)[number];

@@ -7,11 +7,12 @@
 import type { Prng } from "../../base/prng.ts";
 import type { Membership, NodeId } from "../../vocabulary.ts";
 import type { FaultName } from "./fault-names.ts";
+import { machinePlays, networkPlays } from "./more-faults.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 
-/** Plays one fault; what it returns ends it. Undefined when the atlas forbids it now. */
-type Play = (play: Faults, node: SimNode, prng: Prng) => string | undefined;
+/** Plays one fault and says what it did. Undefined when the atlas forbids it now. */
+export type Play = (play: Faults, node: SimNode, prng: Prng) => string | undefined;
 
 /** Share of faults that are meant for the leader. */
 const leaderShare = 0.5;
@@ -46,6 +47,8 @@ export class Faults {
     for (const node of nodes) {
       node.full = false;
       node.armed = undefined;
+      node.readsLeft = undefined;
+      node.clock?.setRate(parameters.clockRate);
       node.isFragile = false;
       node.syncExtraMs = 0;
       node.downUntilMs = 0;
@@ -359,6 +362,8 @@ const plays: Record<FaultName, Play> = {
     leader.writerDies = true;
     return leader.id;
   },
+  ...networkPlays,
+  ...machinePlays,
 };
 
 function both(a: SimNode, b: SimNode): readonly (readonly [SimNode, SimNode])[] {

@@ -50,6 +50,14 @@ export class SimNode {
   syncExtraMs = 0;
   /** The n-th effect from now on ends or fails like this. */
   armed: { effects: number; readonly fault: "power" | "EIO" } | undefined;
+  /** So many reads from now on, one fails. */
+  readsLeft: number | undefined;
+  /**
+   * What is on the disk is not what it was, and a start must be refused with this error. Whoever runs the node then
+   * does what the message says: an empty directory, and `contacts` to join.
+   */
+  broken: { readonly contacts: Membership; readonly must: string } | undefined;
+  clock: SimClock | undefined;
   writerDies = false;
   /** Power likes to fail just after a database was put in place. */
   isFragile = false;
@@ -93,12 +101,15 @@ export class SimNode {
     if (this.life?.alive === true) return;
     const life = new Life(this.id, (error) => this.#onThrown(life, error));
     this.life = life;
-    this.excused = this.full || this.armed !== undefined;
+    this.excused = this.full || this.armed !== undefined || this.readsLeft !== undefined;
     this.#hook(life);
     this.#world.tell(this.id, "starts");
     this.#open(life).then(
       (running) => {
         if (!life.alive) return;
+        if (this.broken !== undefined) {
+          this.#world.violated("I4", `${this.id} starts on a log that is not what it was`);
+        }
         this.running = running;
         this.#world.onStarted(this, running);
         running.begin();
@@ -106,10 +117,13 @@ export class SimNode {
       (error: unknown) => {
         if (!life.alive) return;
         this.#world.tell(this.id, `cannot start: ${messageOf(error)}`);
-        if (!(error instanceof StorageError && this.excused)) {
+        const { broken } = this;
+        const isDue = broken !== undefined && (error as Error).name === broken.must;
+        if (!isDue && !(error instanceof StorageError && this.excused)) {
           this.#world.violated("I4", `${this.id} cannot start: ${stackOf(error)}`);
         }
         this.die("kill");
+        if (isDue) this.loseDisk(broken.contacts);
       },
     );
   }
@@ -125,9 +139,11 @@ export class SimNode {
     const silently = how === "power" && this.#prng.chance(0.5);
     if (this.links !== undefined) this.#world.network.dead(this.links, silently);
     this.links = undefined;
-    if (how === "kill") this.disk.kill();
+    // Not a cut on top of an old log: it could take the database back to where nobody sees that the log is old.
+    const ending = this.broken === undefined ? how : "kill";
+    if (ending === "kill") this.disk.kill();
     else this.disk.crash(this.#diskPrng);
-    this.store.end(how, this.#diskPrng);
+    this.store.end(ending, this.#diskPrng);
     for (const told of [...this.onDeath]) told();
     this.onDeath.clear();
     const { scheduler } = this.#world;
@@ -144,6 +160,8 @@ export class SimNode {
     this.armed = undefined;
     this.initial = [];
     this.contacts = contacts;
+    this.broken = undefined;
+    this.readsLeft = undefined;
     this.impaired = true;
   }
 
@@ -161,11 +179,12 @@ export class SimNode {
     const { scheduler, network, parameters } = world;
     const prng = this.#prng.child();
     const traits: ClockTraits = {
-      rate: 1 + parameters.drift * (2 * prng.integer(0, 101) * 0.01 - 1),
+      rate: parameters.clockRate * (1 + parameters.drift * (2 * prng.integer(0, 101) * 0.01 - 1)),
       latenessMs: parameters.timersLateMs,
       wallSkewMs: prng.integer(-3_600_000, 3_600_000),
     };
     const clock = new SimClock(scheduler, life, prng.child(), traits);
+    this.clock = clock;
     const pacePrng = prng.child();
     const namePrng = prng.child();
     return openNode({
@@ -235,6 +254,11 @@ export class SimNode {
       return scheduler.pause(ms + this.syncExtraMs, life);
     }
     if (what === "spawn") return scheduler.pause(prng.integer(5, 60), life);
+    if (what === "read" && this.readsLeft !== undefined && this.readsLeft-- === 0) {
+      this.readsLeft = undefined;
+      this.excused = true;
+      return Promise.reject(new StorageError("cannot read: EIO"));
+    }
     return prng.chance(slowness) ? scheduler.pause(prng.integer(0, 6), life) : undefined;
   }
 

@@ -38,7 +38,9 @@ export type Parameters = {
   readonly faults: readonly FaultName[];
   readonly network: NetworkTraits;
   readonly timersLateMs: number;
-  /** Clocks run at 1 ± this. */
+  /** All clocks run at this, against the world. */
+  readonly clockRate: number;
+  /** Each runs at 1 ± this against the others. */
   readonly drift: number;
   readonly syncMeanMs: number;
   /** Share of writes, reads and applies that take their time. */
@@ -103,10 +105,11 @@ function drawModel(prng: Prng): Parameters {
       detour: isBad ? pick(0, 0.02, 0.2) : 0,
     },
     timersLateMs: pick(0, 5, 15, 30),
-    drift: pick(0, 0.001, 0.02),
+    drift: pick(0, 0.001, 0.02, 0.07),
     syncMeanMs: pick(0.1, 1, 5, 20),
     slowness: pick(0, 0.1, 0.5),
     logRetentionBytes: pick(8 * 1024, 64 * 1024, 1024 * 1024),
+    clockRate: pick(1, 1, 1, 1, 0.5, 2),
   };
   // Drawn last, so that the other seeds tell the stories that they told before.
   const witnesses = voters >= 3 && prng.chance(0.3) ? pick(1, 1, (voters - 1) / 2) : 0;

@@ -19,6 +19,8 @@ type Seen = {
   readonly running: RunningNode;
   /** Core and log begin anew after a page sync, the one a moment before the other. */
   installing: boolean;
+  /** A damaged database may be replaced by a whole one that is older. */
+  mayGoBack: boolean;
   term: Term;
   leading: boolean;
   last: Lsn;
@@ -34,6 +36,8 @@ export class Watch implements Observer {
   #committedLsn = 0 as Lsn;
   readonly #chainByEntry = new Map<string, string>();
   readonly #checksumByLsn = new Map<Lsn, string>();
+  /** Last entries of everything that was ever given to a node's log in one go. */
+  readonly #batchEndsByNode = new Map<SimNode, Set<string>>();
   readonly #seenByNode = new Map<SimNode, Seen>();
   /** The database as it was after each change. */
   readonly contentByLsn = new Map<Lsn, Content>();
@@ -54,16 +58,17 @@ export class Watch implements Observer {
     if (node.held !== undefined) this.checkKept(node, running, node.held);
     const { log, applying, node: loop } = running.parts;
     this.checkNothingSkipped(node, running);
+    this.checkBatchEnd(node, running);
     const install = loop.install.bind(loop);
     loop.install = async (snapshot) => {
       const seen = this.#seenByNode.get(node);
       if (seen !== undefined) seen.installing = true;
       await install(snapshot);
-      if (seen !== undefined) seen.installing = false;
+      if (seen !== undefined) Object.assign(seen, { installing: false, mayGoBack: true });
     };
     this.#seenByNode.set(node, {
       running,
-      installing: false,
+      ...{ installing: false, mayGoBack: false },
       ...{ term: 0 as Term, leading: false, last: log.last.lsn },
       ...{ committed: 0 as Lsn, applied: applying.applied.lsn },
     });
@@ -99,6 +104,10 @@ export class Watch implements Observer {
     if (status.committedLsn > seen.committed) this.checkCommitted(node, status, seen);
     const applied = running.parts.applying.applied.lsn;
     if (applied !== seen.applied) this.checkApplied(node, running, status);
+    if (applied < seen.applied) {
+      if (seen.mayGoBack) seen.mayGoBack = false;
+      else this.#violated("I13", `${node.id} had applied ${seen.applied}, went back to ${applied}`);
+    }
     Object.assign(seen, { term: status.term, leading, last: status.last.lsn, applied });
   }
 
@@ -253,6 +262,22 @@ export class Watch implements Observer {
     );
   }
 
+  /** I16: a recovered log ends where one of its batches ended, or where it starts. */
+  checkBatchEnd(node: SimNode, { parts: { log } }: RunningNode): void {
+    const ends = this.#batchEndsByNode.get(node) ?? new Set<string>();
+    this.#batchEndsByNode.set(node, ends);
+    const last = formatPosition(log.last);
+    if (log.last.lsn > log.base.lsn && !ends.has(last)) {
+      this.#violated("I16", `the log of ${node.id} ends at ${last}, where no batch ended`);
+    }
+    const persist = log.persist.bind(log);
+    log.persist = (step) => {
+      const end = step.entries.at(-1);
+      if (end !== undefined) ends.add(formatPosition(end));
+      return persist(step);
+    };
+  }
+
   /** I15: where applying goes on, the database has everything before. */
   checkNothingSkipped(node: SimNode, { parts }: RunningNode): void {
     const { whole } = parts.database;
@@ -293,7 +318,11 @@ export class Watch implements Observer {
 
   /** I20: what stock SQLite says of every copy. */
   async checkSound(nodes: readonly SimNode[]): Promise<void> {
-    for (const { id, store } of nodes) {
+    for (const { id, store, running } of nodes) {
+      const { node, writes } = running?.parts ?? {};
+      if (node !== undefined && !node.leadership.leading && writes?.ready === true) {
+        this.#violated("I13", `${id} does not lead and keeps a writer`);
+      }
       for (const problem of await store.problems()) this.#violated("I20", `${id}: ${problem}`);
     }
   }
