@@ -164,7 +164,7 @@ export class Writer {
 }
 
 /** The entry and the pages that stay here. */
-function parted(bytes: Uint8Array, pagesBytes: number): Pick<Done, "body" | "pages"> {
+export function parted(bytes: Uint8Array, pagesBytes: number): Pick<Done, "body" | "pages"> {
   if (bytes.byteLength === 0) return { body: undefined };
   if (pagesBytes === 0) return { body: bytes };
   const at = bytes.byteLength - pagesBytes;

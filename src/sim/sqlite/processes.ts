@@ -6,7 +6,8 @@
 import { ClientError, messageOf, StorageError } from "../../base/errors.ts";
 import { ReadView } from "../../db/process/reader-child.ts";
 import type { ReadOutcome } from "../../db/process/reader-pool.ts";
-import type { RunRequest, WriterRun } from "../../db/process/writer.ts";
+import { parted, type RunRequest, type WriterRun } from "../../db/process/writer.ts";
+import type { Recording } from "../../db/record/recording.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import type { Readers, WriterProcess } from "../../node/driver.ts";
 import { type HostedScratch, openScratch } from "./scratch-hosts.ts";
@@ -91,12 +92,12 @@ export class SqliteWriter implements WriterProcess {
     this.#world = world;
   }
 
-  async open(scratchPath: string): Promise<void> {
+  async open(scratchPath: string, recording?: Recording): Promise<void> {
     await this.#world.pace("spawn");
     if (!this.#dead) {
       this.#scratch = await this.#world.outside(() =>
         // Thrown away meanwhile: nothing may be made of a name without a file.
-        this.#dead ? undefined : openScratch(scratchPath),
+        this.#dead ? undefined : openScratch(scratchPath, recording),
       );
     }
     if (this.#dead || this.#scratch === undefined) {
@@ -119,10 +120,10 @@ export class SqliteWriter implements WriterProcess {
       this.#dead = true;
       return killed(running, message.type === "failed" ? message.message : undefined);
     }
-    const { outcomes, open, frames } = message;
+    const { outcomes, open, frames, warnings } = message;
     return {
-      ...{ type: "done", outcomes, open, frames },
-      body: body.byteLength === 0 ? undefined : body,
+      ...{ type: "done", outcomes, open, frames, warnings },
+      ...parted(body, message.pagesBytes),
     };
   }
 

@@ -7,8 +7,7 @@
 import { messageOf } from "../../base/errors.ts";
 import { takeUp } from "../../db/process/child.ts";
 import { Scratch } from "../../db/process/writer-child.ts";
-import { Capture } from "../../db/scratch/capture.ts";
-import { encodePages } from "../../payload/pages.ts";
+import { writerPorts } from "../../node/children/writer-ports.ts";
 import type { FromHost, ToHost } from "./scratch-messages.ts";
 
 const scratchById = new Map<number, Scratch>();
@@ -17,16 +16,7 @@ const end = takeUp((head) => {
   const message = head as ToHost;
   try {
     if (message.type === "open") {
-      const ports = {
-        openCapture: (path: string, pageSize: number) => Capture.open(path, pageSize),
-        encode: (set: Parameters<typeof encodePages>[0], committedAtMs: number) => ({
-          body: encodePages(set, committedAtMs, true),
-        }),
-      };
-      scratchById.set(
-        message.id,
-        new Scratch({ path: message.path, recording: undefined }, ports, end),
-      );
+      scratchById.set(message.id, new Scratch(message, writerPorts, end));
       send({ type: "opened" });
       return;
     }

@@ -8,6 +8,7 @@ import { statSync } from "node:fs";
 import { StorageError } from "../../base/errors.ts";
 import { SqlProcess } from "../../db/process/sql-process.ts";
 import type { RunRequest } from "../../db/process/writer-messages.ts";
+import type { Recording } from "../../db/record/recording.ts";
 import type { FromHost, ToHost } from "./scratch-messages.ts";
 
 const main = new URL("scratch-host.ts", import.meta.url).pathname;
@@ -21,14 +22,17 @@ export type HostReply = { readonly message: FromHost; readonly body: Uint8Array 
 const hosts: Host[] = [];
 
 /** Opens the scratch database at `path`. */
-export async function openScratch(path: string): Promise<HostedScratch> {
+export async function openScratch(
+  path: string,
+  recording: Recording | undefined,
+): Promise<HostedScratch> {
   const { ino } = statSync(path);
   let host = hosts.find((other) => other.takes(ino));
   if (host === undefined) {
     host = new Host();
     hosts.push(host);
   }
-  return host.open(ino, path);
+  return host.open(ino, path, recording);
 }
 
 /** Between stories: hosts that are full, or gone, make room. */
@@ -65,10 +69,10 @@ class Host {
     return !this.#process.isGone && this.#inodes.size < scratchesMax && !this.#inodes.has(ino);
   }
 
-  async open(ino: number, path: string): Promise<HostedScratch> {
+  async open(ino: number, path: string, recording: Recording | undefined): Promise<HostedScratch> {
     this.#inodes.add(ino);
     const id = this.#nextId++;
-    const { message } = await this.#ask({ type: "open", id, path });
+    const { message } = await this.#ask({ type: "open", id, path, recording });
     if (message.type === "failed") throw new StorageError(message.message);
     return { run: (request) => this.#ask({ type: "run", id, request }) };
   }
