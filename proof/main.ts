@@ -2,8 +2,8 @@
  * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
  * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup]
- *                    [--kills N] [--clients N] [--megabytes N] [--json FILE]
+ *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages]
+ *                    [--kills N] [--clients N] [--megabytes N] [--stories N] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.
@@ -11,6 +11,7 @@
 
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { applierStory } from "../test/db/applier-story.ts";
 import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
@@ -18,12 +19,12 @@ import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/proce
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 import { switchovers } from "../test/process/switchover.ts";
 
+const everything = "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages";
+
 const { values } = parseArgs({
   options: {
-    only: {
-      type: "string",
-      default: "leader,follower,all,pause,witness,switchover,join,repair,away,backup",
-    },
+    only: { type: "string", default: everything },
+    stories: { type: "string", default: "200" },
     kills: { type: "string", default: "20" },
     clients: { type: "string", default: "32" },
     megabytes: { type: "string", default: "500" },
@@ -46,6 +47,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   join: joinProof,
   repair: repairProof,
   away: awayProof,
+  pages: pagesProof,
   backup: backupProof,
 };
 
@@ -140,4 +142,14 @@ async function onFilledCluster<T>(work: (cluster: TestCluster) => Promise<T>): P
   } finally {
     await cluster.stop();
   }
+}
+
+/** Random databases beside stock SQLite (test/db/applier-story.ts). */
+async function pagesProof(): Promise<unknown> {
+  const stories = Number(values.stories);
+  for (let seed = 1; seed <= stories; seed++) {
+    const wrong = await applierStory(seed);
+    if (wrong !== undefined) throw new Error(`story ${seed}: ${wrong}`);
+  }
+  return { stories };
 }
