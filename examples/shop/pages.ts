@@ -28,7 +28,7 @@ export function cataloguePage(products: readonly Product[]): string {
     (product) => html`<li>
 <h2>${product.name}</h2><p>${product.words}</p>
 <form method="post" action="/cart"><strong>${price(product.cents)}</strong>
-<input type="hidden" name="product" value="${product.id}"><input type="hidden" name="quantity" value="1">
+<input type="hidden" name="product" value="${product.id}">
 <button>Put into the cart</button></form></li>`,
   );
   return page("Catalogue", html`<ul class="cards">${cards}</ul>`);

@@ -88,10 +88,10 @@ export class Shop {
   #addDeeds(app: FastifyInstance, database: DatabaseUrls): void {
     app.post("/cart", async (request, reply) => {
       const visit = visitOf(request, database);
-      const { product = "", quantity = "1" } = request.body as Record<string, string>;
-      const isFromCatalogue = request.headers.referer?.endsWith("/cart") !== true;
+      const { product = "", quantity } = request.body as Record<string, string | undefined>;
       const wanted = Math.max(0, Math.min(99, Math.trunc(Number(quantity)) || 0));
-      await visit.store.putIntoCart(visit.draft, product, isFromCatalogue ? "more" : wanted);
+      // The catalogue puts one more in, the cart says how many.
+      await visit.store.putIntoCart(visit.draft, product, quantity === undefined ? "more" : wanted);
       return answer(reply, visit, "/cart");
     });
 

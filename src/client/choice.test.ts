@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Candidate, type ReadWish, rank } from "./choice.ts";
 
-const plain = { leads: false, lagMs: 0, appliedLsn: 100, load: 0, near: true };
+const plain = { leads: false, lagMs: 0, load: 0, near: true };
 const node = (name: string, how: Partial<Candidate<string>> = {}): Candidate<string> => ({
   ...{ node: name, ...plain },
   ...how,
 });
-const any: ReadWish = { maxLagMs: 1_000, bounded: false, minLsn: 0 };
+const any: ReadWish = { maxLagMs: 1_000, bounded: false };
 
 function check(expected: string, candidates: readonly Candidate<string>[], wish = any): void {
   assert.equal(rank(candidates, wish).join(" "), expected);
@@ -39,11 +39,8 @@ test("near before far, until the near one has much more to do", () => {
   check("far near", [far, node("near", { load: 17 })]);
 });
 
-test("one that has the position before one that must wait for it", () => {
-  const wish = { ...any, minLsn: 101 };
-  check("has lacks", [node("lacks"), node("has", { appliedLsn: 101, load: 1 })], wish);
-});
-
 test("lag weighs like load", () => {
-  check("c b", [node("b", { lagMs: 300 }), node("c", { load: 2 })]);
+  check("b c", [node("b", { lagMs: 400 }), node("c")]);
+  check("c b", [node("b", { lagMs: 900 }), node("c")]);
+  check("b c", [node("b", { lagMs: 900 }), node("c", { load: 2 })]);
 });

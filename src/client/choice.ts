@@ -6,8 +6,9 @@
  *   then      the leader, which has everything, and writes to do
  *   at last   followers that are too far behind or of unknown lag, unless the read set a bound
  *
- * The cost of a follower is the number of requests it has under way here. Being far away, behind, or not known to have
- * the wanted position counts as so many requests more.
+ * The cost of a follower is the number of requests it has under way here. Being far away or behind counts as so many
+ * requests more. The position that a read needs does not count: a follower in step reaches it within milliseconds, and
+ * to prefer the one that was seen to have it would send all reads there (courier.ts gives up on one that is not).
  */
 
 /** A node that answers and has a database. */
@@ -16,7 +17,6 @@ export type Candidate<Node> = {
   readonly leads: boolean;
   /** As of now, the age of what is known included. Undefined: unknown, which is never taken for zero. */
   readonly lagMs: number | undefined;
-  readonly appliedLsn: number;
   /** Requests under way. */
   readonly load: number;
   /** In the zone that is preferred. */
@@ -28,23 +28,19 @@ export type ReadWish = {
   readonly maxLagMs: number;
   /** The read may not be answered from an older state than maxLagMs at all. */
   readonly bounded: boolean;
-  /** The position that the answer must have reached. */
-  readonly minLsn: number;
 };
 
 /** A node nearby is preferred until it has this many requests more. */
 const farCost = 16;
-/** Waiting for a position takes about as long as this many short reads. */
-const waitCost = 2;
-/** This much lag weighs like one request. */
-const lagCostMs = 100;
+/** This much lag weighs like one request. Less is nothing: it is the time since a node was asked, and not its fault. */
+const lagCostMs = 500;
 
 /** The candidates, best first. Those of equal cost keep their order. */
 export function rank<Node>(candidates: readonly Candidate<Node>[], wish: ReadWish): Node[] {
   const usable = wish.bounded ? candidates.filter((c) => c.leads || isFresh(c, wish)) : candidates;
   return usable
     .map((candidate) => ({ ...candidate, tier: tierOf(candidate, wish) }))
-    .sort((a, b) => a.tier - b.tier || costOf(a, wish) - costOf(b, wish))
+    .sort((a, b) => a.tier - b.tier || costOf(a) - costOf(b))
     .map(({ node }) => node);
 }
 
@@ -57,8 +53,6 @@ function isFresh<Node>({ lagMs }: Candidate<Node>, { maxLagMs }: ReadWish): bool
   return lagMs !== undefined && lagMs <= maxLagMs;
 }
 
-function costOf<Node>(candidate: Candidate<Node>, { minLsn }: ReadWish): number {
-  const { load, near, lagMs = 60_000, appliedLsn } = candidate;
-  const waits = appliedLsn < minLsn ? waitCost : 0;
-  return load + (near ? 0 : farCost) + waits + Math.floor(lagMs / lagCostMs);
+function costOf<Node>({ load, near, lagMs = 60_000 }: Candidate<Node>): number {
+  return load + (near ? 0 : farCost) + Math.floor(lagMs / lagCostMs);
 }

@@ -108,7 +108,7 @@ export class ClusterView {
       if (seen?.ready !== true || this.stateOf(node) !== "up") continue;
       candidates.push({
         ...{ node, leads: node === leader, lagMs: this.lagMs(node), load: link.load },
-        ...{ appliedLsn: seen.appliedLsn, near: this.#isNear(node) },
+        near: this.#isNear(node),
       });
     }
     const from = candidates.length === 0 ? 0 : this.#turn++ % candidates.length;

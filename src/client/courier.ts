@@ -121,13 +121,9 @@ export class Courier {
     node.link.send({ body, headers: {}, signal, reads: true }).catch(() => {});
   }
 
-  #choose({ where, maxLagMs, minLsn }: Parcel, tried: Set<WatchedNode>): WatchedNode | undefined {
+  #choose({ where, maxLagMs }: Parcel, tried: Set<WatchedNode>): WatchedNode | undefined {
     if (where === "leader") return this.#view.leader();
-    const wish = {
-      maxLagMs: maxLagMs ?? this.#readLagMs,
-      bounded: maxLagMs !== undefined,
-      minLsn,
-    };
+    const wish = { maxLagMs: maxLagMs ?? this.#readLagMs, bounded: maxLagMs !== undefined };
     return this.#view.readers(wish).find((node) => !tried.has(node));
   }
 

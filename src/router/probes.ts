@@ -49,7 +49,7 @@ export function addRouterProbes(app: FastifyInstance, probes: RouterProbes): voi
     if (!/^\d{1,12}$/.test(maxLagMs)) {
       throw new ClientError("BAD_REQUEST", "maxLagMs must be a whole number of milliseconds");
     }
-    const wish = { maxLagMs: Number(maxLagMs), bounded: true, minLsn: 0 };
+    const wish = { maxLagMs: Number(maxLagMs), bounded: true };
     const [first] = view.readers(wish);
     if (first === undefined) {
       throw new ClientError("TOO_STALE", `no node is less than ${maxLagMs} ms behind`);

@@ -101,6 +101,30 @@ test("a switchover under load: nothing fails", { timeout: 60_000 }, async () => 
   assert.deepEqual([...codes], [], "no client saw an error");
 });
 
+test("a follower behind a half-open link: reads go on, and its lag grows", async () => {
+  const leader = await cluster.leader();
+  const stopped = cluster.nodes.find(({ id }) => id !== leader)!.id;
+  await cluster.kill(stopped, "SIGSTOP");
+  try {
+    const lags: number[] = [];
+    for (const until = Date.now() + 3_000; Date.now() < until; await sleep(50)) {
+      const outcome = await execute(router.url, "SELECT 1", [], { timeoutMs: 5_000 });
+      assert.equal(outcome.type, "ok");
+      const { router: seen } = (await (await fetch(`${router.url}/status`)).json()) as {
+        router: { nodes: { id: string; state: string; lagMs: number }[] };
+      };
+      lags.push(seen.nodes.find(({ id }) => id === stopped)!.lagMs);
+    }
+    assert.ok(lags.at(-1)! > 1_800, `it has been silent for 3 s: ${lags.at(-1)} ms`);
+    const nodes = (await cluster.statusOf(leader))!.nodes;
+    const silent = nodes.find(({ id }) => id === stopped)!;
+    assert.equal(silent.reachable, false);
+    assert.notEqual(silent.lagMs, 0, "the node that is asked does not call it up to date either");
+  } finally {
+    await cluster.kill(stopped, "SIGCONT");
+  }
+});
+
 test("the leader is killed under load: confirmed writes are there, each read sees its own", {
   timeout: 60_000,
 }, async () => {
