@@ -40,7 +40,7 @@ export function publicError(error: unknown): unknown {
   if (!(error instanceof ClientError)) return error;
   const { code, message } = error;
   const { retry } = errorCodes[code];
-  return code === "UNKNOWN_OUTCOME"
+  return retry === "ask-first"
     ? new UnknownOutcomeError(code, retry, message, { cause: error })
     : new PacelineError(code, retry, message, { cause: error });
 }

@@ -25,6 +25,10 @@ const examples = `
 Any libSQL client can be given the URL of the router in place of a node's. Writes go to the leader, reads to the
 followers: the fresh ones, the near ones first, the less loaded first. A client reads what it wrote.
 
+A client that names its session in the header paceline-session, or in a cookie of that name, waits for its own writes
+only. Run several routers if you like: a client then takes the header paceline-position along from one to the other, and
+stays with one router for as long as it has a transaction open.
+
 While no node leads, writes wait for up to --wait. A write that was sent to a leader which then was lost is of unknown
 outcome, and is never repeated.
 
