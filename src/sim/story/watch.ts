@@ -126,8 +126,8 @@ export class Watch implements Observer {
   }
 
   /**
-   * I8: a new leader has every entry that was committed in an earlier term. One that wakes to find itself elected, after
-   * a later leader has committed more, need not have that; it will commit nothing itself [Raft §5.4.3].
+   * I8: a new leader has every entry that was committed in an earlier term. One that wakes to find itself elected,
+   * after a later leader has committed more, need not have that; it will commit nothing itself [Raft §5.4.3].
    */
   checkComplete(node: SimNode, status: RaftStatus): void {
     const at = this.#committedLsn;
