@@ -249,7 +249,7 @@ export class Node {
     }
     if (this.#stopped) return;
     this.#outbox.send(ready.messages, ready.entries);
-    this.#raft.advance(ready);
+    this.#raft.advance(ready, this.#clock.nowMs());
     this.#tell(ready);
   }
 

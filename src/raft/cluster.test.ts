@@ -5,6 +5,9 @@
  *   one leader per term · equal (lsn, term) means equal history · a committed entry never changes · a new leader holds
  *   everything committed · a read index covers everything committed when it was asked · so does a lease
  *
+ * A second storm also changes the commit rule. Then "committed" reads "safe", and what a leader committed by whatever
+ * rule must be in the log in the end, or have been kept by a node before it gave way: nothing is lost silently.
+ *
  * After the storm everything heals, and the cluster must elect, accept and converge.
  */
 
@@ -12,6 +15,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../base/prng.ts";
 import {
+  defaultSettings,
   type Entry,
   type Lsn,
   lsn,
@@ -19,6 +23,7 @@ import {
   type Membership,
   type NodeId,
   nodeId,
+  type Settings,
   type Term,
 } from "../vocabulary.ts";
 import { type Packet, ToyCluster, type ToyNode } from "./fixtures/toy-cluster.ts";
@@ -36,6 +41,10 @@ class Checker {
   /** Index is the LSN. */
   readonly committed: Entry[] = [];
   readonly #askedByRead = new Map<string, number>();
+  /** What a leader committed, by `lsn@term`: it may have been acknowledged. */
+  readonly acked = new Map<string, Entry>();
+  /** What nodes kept before it gave way. */
+  readonly kept = new Set<string>();
   grants = 0;
   leases = 0;
 
@@ -54,13 +63,20 @@ class Checker {
   }
 
   onReady(node: ToyNode, ready: Ready): void {
-    for (const entry of node.memory) {
-      if (entry.lsn > ready.committedLsn) break;
+    const { role, safeLsn } = node.raft.status();
+    // Copied pages can be all that anyone knows of an entry.
+    const { lsn: baseLsn, term, chain } = node.disk.base;
+    const base: Entry = { lsn: baseLsn, term, chain, kind: "noop", body: new Uint8Array() };
+    for (const entry of [base, ...node.memory]) {
+      if (role === "leader" && entry.lsn <= ready.committedLsn) {
+        this.acked.set(`${entry.lsn}@${entry.term}`, entry);
+      }
+      if (entry.lsn > safeLsn) continue;
       const known = this.committed[entry.lsn];
       if (known !== undefined) assert.equal(entry.chain, known.chain, `${entry.lsn} changed`);
       else if (entry.lsn > this.committedLsn) this.committed[entry.lsn] = entry;
     }
-    assert.ok(this.committedLsn >= ready.committedLsn, "committed without an entry");
+    assert.ok(this.committedLsn >= safeLsn, "committed without an entry");
     for (const { id, lsn: at } of ready.reads) {
       const asked = this.#askedByRead.get(`${node.id}/${id}`);
       assert.ok(asked !== undefined, "an answer without a question");
@@ -72,12 +88,20 @@ class Checker {
   }
 
   onAsked(node: ToyNode, id: number): void {
-    this.#askedByRead.set(`${node.id}/${id}`, this.committedLsn);
+    this.#askedByRead.set(`${node.id}/${id}`, this.#answered());
+  }
+
+  /** The latest entry that may have been acknowledged and cannot be lost: by rule all, not everything that is safe. */
+  #answered(): number {
+    const last = this.committed.findLast(
+      (e) => e !== undefined && this.acked.has(`${e.lsn}@${e.term}`),
+    );
+    return last?.lsn ?? 0;
   }
 
   check(node: ToyNode): void {
     if (!node.isUp) return;
-    const { role, term, committedLsn } = node.raft.status();
+    const { role, term, safeLsn } = node.raft.status();
     if (role !== "leader") return;
     const leader = this.#leaderByTerm.get(term);
     if (leader === undefined) {
@@ -86,8 +110,24 @@ class Checker {
     } else assert.equal(leader, node.id, `term ${term} has two leaders`);
     if (node.raft.hasLease(node.nowMs)) {
       this.leases++;
-      assert.ok(committedLsn >= this.committedLsn, `stale lease: ${committedLsn}`);
+      assert.ok(safeLsn >= this.committedLsn, `stale lease: ${safeLsn}`);
     }
+  }
+
+  onKept(node: ToyNode, from: Lsn): void {
+    for (const { lsn: at, term } of node.memory) if (at >= from) this.kept.add(`${at}@${term}`);
+  }
+
+  /** How many entries that were committed gave way; every one of them was kept. */
+  lost(): number {
+    let lost = 0;
+    for (const [id, entry] of this.acked) {
+      const winner = this.committed[entry.lsn];
+      if (winner === undefined || winner.term === entry.term) continue;
+      assert.ok(this.kept.has(id), `${id} was committed, and is nowhere`);
+      lost++;
+    }
+    return lost;
   }
 
   #checkComplete(node: ToyNode): void {
@@ -120,14 +160,25 @@ class Storm {
   readonly loss: number;
   readonly maxStepMs: number;
   isCalm = false;
+  /** The commit rule changes, too. */
+  readonly #hasRules: boolean;
+  readonly #born: Settings;
+  /** Entries from there on were asked to be kept, by node. */
+  readonly #keeping = new Map<ToyNode, Lsn>();
 
-  constructor(seed: number) {
+  constructor(seed: number, hasRules = false) {
+    this.#hasRules = hasRules;
     this.prng = new Prng(seed);
     this.cluster = new ToyCluster(this.prng.u32(), {
       onSent: (packet) => this.#onSent(packet),
-      onReady: (node, ready) => this.checker.onReady(node, ready),
+      onReady: (node, ready) => {
+        this.checker.onReady(node, ready);
+        if (ready.keepFrom !== undefined) this.#keeping.set(node, ready.keepFrom);
+      },
       onSpread: (entries) => this.checker.onSpread(entries),
     });
+    const isAsync = hasRules && this.prng.chance(0.7);
+    this.#born = isAsync ? { ...defaultSettings, commitRule: "leader" } : defaultSettings;
     const size = this.prng.integer(1, 6);
     this.ids = ["a", "b", "c", "d", "e", "f"].map(nodeId);
     this.initial = this.ids
@@ -141,7 +192,8 @@ class Storm {
   #start(id: NodeId, membership: Membership): void {
     const node = this.cluster.add(id, membership);
     node.clock = { offset: this.prng.integer(0, 10_000), rate: 0.96 + this.prng.u32() * 2e-11 };
-    node.wipe(node.disk.base);
+    const settings = this.#hasRules ? this.#born : defaultSettings;
+    node.wipe({ ...node.disk.base, settings });
     node.start();
   }
 
@@ -181,10 +233,37 @@ class Storm {
 
   /** Some disks get on with it. */
   work(): void {
+    this.#keep();
     for (const node of this.cluster.up()) {
       if (this.isCalm || this.prng.chance(0.6)) node.finish();
       if (this.isCalm || this.prng.chance(0.8)) node.begin();
     }
+  }
+
+  /** Whoever was asked to keep entries does so, sooner or later, unless it went down meanwhile. */
+  #keep(): void {
+    for (const [node, from] of this.#keeping) {
+      if (node.isUp && !this.isCalm && this.prng.chance(0.5)) continue;
+      this.#keeping.delete(node);
+      if (!node.isUp) continue;
+      this.checker.onKept(node, from);
+      node.raft.yieldFrom(from);
+    }
+  }
+
+  #configure(): void {
+    const leader = this.#leader();
+    if (leader === undefined) return;
+    const rules = ["quorum", "all", "one", "leader", "leader"] as const;
+    leader.raft.changeSettings(
+      {
+        ...defaultSettings,
+        commitRule: rules[this.prng.integer(0, rules.length)]!,
+        whenCopiesMissing: this.prng.chance(0.3) ? "degrade" : "wait",
+        copiesTimeoutMs: 100,
+      },
+      leader.nowMs,
+    );
   }
 
   #pick(): ToyNode {
@@ -202,7 +281,15 @@ class Storm {
       for (let n = this.prng.integer(1, 4); n > 0; n--) {
         node.raft.propose("payload", new TextEncoder().encode(`${this.#nextBody++}`), node.nowMs);
       }
+      if (this.#hasRules && !this.isCalm && this.prng.chance(0.1)) this.#dieWithNews(node);
     }
+  }
+
+  /** A leader's disk has what nobody else gets to see, and then it is gone for a while. */
+  #dieWithNews(node: ToyNode): void {
+    node.drain();
+    node.crash();
+    this.packets = this.packets.filter((packet) => packet.envelope.from !== node.id);
   }
 
   #read(): void {
@@ -215,6 +302,7 @@ class Storm {
 
   #disturb(dice: number): void {
     const node = this.#pick();
+    if (this.#hasRules && this.prng.chance(0.2)) this.#configure();
     if (dice < 960) {
       if (node.isUp) node.crash();
       else node.start();
@@ -225,7 +313,7 @@ class Storm {
     else if (dice < 990) this.#loseLinks(node);
     else if (dice < 994) this.#compact(node);
     else if (dice < 997) this.#syncPages();
-    else this.#wipe(node);
+    else if (!this.#hasRules) this.#wipe(node);
   }
 
   #split(): void {
@@ -267,8 +355,9 @@ class Storm {
   #compact(node: ToyNode): void {
     if (!node.isUp || node.isBusy) return;
     const from = node.disk.base.lsn + 1;
-    if (node.disk.committedLsn < from) return;
-    const upTo = lsn(this.prng.integer(from, node.disk.committedLsn + 1));
+    const highest = Math.min(node.disk.committedLsn, node.raft.status().safeLsn);
+    if (highest < from) return;
+    const upTo = lsn(this.prng.integer(from, highest + 1));
     if (node.disk.entries.some((entry) => entry.lsn === upTo)) node.compact(upTo);
   }
 
@@ -354,6 +443,26 @@ class Storm {
 }
 
 const emptyHistory = { lsn: lsn(0), term: 0 as Term, chain: "0000000000000000" };
+
+test("by every commit rule what is safe stays, and what is lost was kept", () => {
+  const seen = { acked: 0, safe: 0, lost: 0 };
+  for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+    const storm = new Storm(seed, true);
+    try {
+      for (let i = 0; i < stepsPerSeed; i++) storm.step();
+      storm.heal();
+      storm.checkConverged();
+      seen.lost += storm.checker.lost();
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+    }
+    seen.acked += storm.checker.acked.size;
+    seen.safe += storm.checker.committedLsn;
+  }
+  if (process.env["RAFT_SEEDS"] !== undefined) console.log(seen);
+  assert.ok(seen.acked > seeds * 5, `only ${seen.acked} entries were committed`);
+  assert.ok(seen.lost > seeds / 40, `only ${seen.lost} entries were lost`);
+});
 
 test(`${seeds} random clusters stay safe, and recover`, () => {
   const seen = { committed: 0, grants: 0, leases: 0 };

@@ -56,6 +56,7 @@ export class Core {
   #messages: Envelope[] = [];
   #reads: ReadGrant[] = [];
   #snapshotsWanted: NodeId[] = [];
+  #keepFrom: Lsn | undefined;
   /** An entry durable here that proves the log full once this disk holds it; see `expectBirth`. */
   #birth: EntryId | undefined;
 
@@ -204,6 +205,11 @@ export class Core {
     this.#snapshotsWanted.push(node);
   }
 
+  /** Entries from `from` on are about to be replaced, and may have been acknowledged. */
+  askToKeep(from: Lsn): void {
+    this.#keepFrom = from;
+  }
+
   /** Everything that waits, or undefined. */
   takeReady(): Ready | undefined {
     const { log } = this;
@@ -215,6 +221,7 @@ export class Core {
       this.#messages.length === 0 &&
       this.#reads.length === 0 &&
       this.#snapshotsWanted.length === 0 &&
+      this.#keepFrom === undefined &&
       log.committedLsn === this.#toldCommittedLsn;
     if (isIdle) return undefined;
     // A term that is not yet durable must not be heard of: after a crash we could lead it a second time, with other
@@ -231,7 +238,9 @@ export class Core {
       committedLsn: log.committedLsn,
       reads: this.#reads,
       snapshotsWanted: this.#snapshotsWanted,
+      keepFrom: this.#keepFrom,
     };
+    this.#keepFrom = undefined;
     this.#toldCommittedLsn = log.committedLsn;
     this.#messagesNow = [];
     this.#messages = [];

@@ -12,7 +12,7 @@
  */
 
 import { assert } from "../base/assert.ts";
-import { type Entry, type Lsn, lsn, type NodeId, type Term } from "../vocabulary.ts";
+import { type Entry, type EntryId, type Lsn, lsn, type NodeId, type Term } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
 import { decodeMembership } from "./membership.ts";
 import type { Message, Stamp } from "./messages.ts";
@@ -28,6 +28,8 @@ export class Following {
   #heardMs: number;
   /** The latest stamp of the leader of `term`. */
   #latest: { readonly term: Term; readonly stamp: Stamp } | undefined;
+  /** Up to where we told the leader of that term that our log is durable and equal to its own. */
+  #promise: EntryId | undefined;
   /** Read indexes asked of the leader and not answered: when, by id. Oldest first. */
   readonly #askedMsById = new Map<number, number>();
 
@@ -60,21 +62,32 @@ export class Following {
     const common = { stamp: append.stamp, born: core.isBorn };
     if (matched === undefined) {
       const { prev } = append;
-      const hint = core.log.highestWithin(prev.lsn, prev.term) ?? core.log.base;
+      const { log } = core;
+      const hint = log.highestWithin(prev.lsn, prev.term) ?? log.base;
+      const floor = log.base.lsn > log.safeLsn ? { floor: idOf(log.base) } : {};
       core.send(from, {
         type: "append-refused",
         prevLsn: prev.lsn,
-        hint: { lsn: hint.lsn, term: hint.term },
+        hint: idOf(hint),
+        ...floor,
         ...common,
       });
       return;
     }
+    this.#promise = { term: core.term, lsn: matched };
     // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)" [Raft Figure 2].
     // Beyond the last entry that this very append has shown to match, our log may be someone else's.
+    const safe = Math.min(append.safeLsn ?? append.committedLsn, matched);
+    if (safe > core.log.safeLsn) core.log.safeTo(lsn(safe));
     const committed = Math.min(append.committedLsn, matched);
     if (committed > core.log.committedLsn) core.log.commitTo(lsn(committed));
     this.#checkBirth(append, matched);
     core.send(from, { type: "appended", matchLsn: matched, ...common });
+  }
+
+  /** Up to where the leader of our term may count on our log. */
+  get promisedLsn(): Lsn {
+    return this.#promise?.term === this.#core.term ? this.#promise.lsn : lsn(0);
   }
 
   /** Tells the leader where page sync has brought us, as far as it can still use that. */
@@ -82,6 +95,8 @@ export class Following {
     const { core, stamp } = { core: this.#core, stamp: this.#stampOfTerm() };
     if (core.leader === undefined || stamp === undefined) return;
     const matchLsn = core.log.base.lsn;
+    // By a weak rule this leader may not have what another one's pages had.
+    if (matchLsn > core.log.safeLsn) return;
     core.send(core.leader, { type: "appended", matchLsn, stamp, born: core.isBorn });
   }
 
@@ -138,15 +153,19 @@ export class Following {
     const { log } = this.#core;
     const { prev } = append;
     const here = log.termAt(prev.lsn);
-    // Up to the commit mark the logs agree, whatever the append says of it: a leader holds every committed entry
+    // Up to the safe mark the logs agree, whatever the append says of it: a leader holds everything that is safe
     // [Raft §5.4.3, Leader Completeness], and the entries before it are equal too [§5.3, Log Matching].
-    const isCommitted = prev.lsn <= log.committedLsn;
-    if (isCommitted) assert(here === undefined || here === prev.term, "a committed entry changed");
-    else if (here !== prev.term) return undefined;
-    let matched: Lsn = isCommitted ? log.committedLsn : prev.lsn;
+    const isSafe = prev.lsn <= log.safeLsn;
+    if (isSafe) assert(here === undefined || here === prev.term, "a committed entry changed");
+    let matched: Lsn = isSafe ? log.safeLsn : prev.lsn;
+    if (prev.lsn < log.base.lsn && log.safeLsn < log.base.lsn) {
+      // What the log begins after is not known to be safe, so that it must be seen to be the same.
+      if (!entries.some((entry) => isSame(entry, log.base))) return undefined;
+      matched = log.base.lsn;
+    } else if (!isSafe && here !== prev.term) return undefined;
     for (const entry of entries) {
       const term = log.termAt(entry.lsn);
-      if (entry.lsn <= log.committedLsn) {
+      if (entry.lsn <= log.safeLsn || entry.lsn <= log.base.lsn) {
         assert(term === undefined || term === entry.term, "a committed entry changed");
         continue;
       }
@@ -154,7 +173,15 @@ export class Following {
       // and all that follow it" [Raft Figure 2]. Only then: a doubled or overtaken append that ends before our log
       // does must not cost us entries that we have promised to hold.
       if (term === undefined) log.append(entry);
-      else if (term !== entry.term) log.replaceFrom(entry);
+      else if (term !== entry.term) {
+        // What a weak rule committed may have been acknowledged: it is kept before it gives way. Until then this
+        // append is as good as lost, and comes again.
+        if (log.isKept(entry.lsn)) {
+          this.#core.askToKeep(entry.lsn);
+          return undefined;
+        }
+        log.replaceFrom(entry);
+      }
       matched = entry.lsn;
     }
     return matched;
@@ -162,11 +189,19 @@ export class Following {
 
   #checkBirth(append: Append, matched: Lsn): void {
     const { log, term } = this.#core;
-    const proof = append.committedLsn;
+    const proof = append.safeLsn ?? append.committedLsn;
     if (proof <= matched && log.termAt(proof) === term) {
       this.#core.expectBirth({ lsn: proof, term });
     }
   }
+}
+
+function idOf({ lsn, term }: EntryId): EntryId {
+  return { lsn, term };
+}
+
+function isSame(a: EntryId, b: EntryId): boolean {
+  return a.lsn === b.lsn && a.term === b.term;
 }
 
 /** Whether the entries are consecutive after `prev`, and of terms that the sender can know. */

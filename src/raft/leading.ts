@@ -74,6 +74,9 @@ export class Leading {
   get isCommittedInTerm(): boolean {
     return this.#isCommittedInTerm;
   }
+  get isDegraded(): boolean {
+    return this.replication.isDegraded;
+  }
   get transferringTo(): NodeId | undefined {
     return this.#transfer?.target;
   }
@@ -97,7 +100,7 @@ export class Leading {
     // membership changes"].
     if (!this.#isCommittedInTerm) return { accepted: false, why: "not-ready" };
     // One at a time, or the majorities before the first and after the second need not overlap [Raft thesis §4.1].
-    if (log.membershipLsn > log.committedLsn) return { accepted: false, why: "membership-busy" };
+    if (log.membershipLsn > log.safeLsn) return { accepted: false, why: "membership-busy" };
     const next = changed(log.membership, change);
     if (next === undefined) return { accepted: false, why: "membership-refused" };
     const before = new Set(log.membership.filter(counts).map((member) => member.id));
@@ -113,7 +116,7 @@ export class Leading {
     const { log } = this.#core;
     if (this.#transfer !== undefined) return { accepted: false, why: "transferring" };
     if (!this.#isCommittedInTerm) return { accepted: false, why: "not-ready" };
-    if (log.settingsLsn > log.committedLsn) return { accepted: false, why: "settings-busy" };
+    if (log.settingsLsn > log.safeLsn) return { accepted: false, why: "settings-busy" };
     return { accepted: true, entry: this.#append("settings", encodeSettings(settings)) };
   }
 
@@ -144,6 +147,8 @@ export class Leading {
 
   tick(): void {
     this.replication.tick();
+    // Whether copies are missing, and whether a lease holds, changes with time alone.
+    if (this.#core.log.committedLsn < this.#core.log.last.lsn) this.#settle();
     if (this.#transfer !== undefined && this.#core.nowMs >= this.#transfer.untilMs) {
       this.#transfer = undefined;
     }
@@ -180,7 +185,7 @@ export class Leading {
   isOver(): boolean {
     const { nowMs, timing, log } = this.#core;
     if (nowMs - this.replication.heardMs(nowMs) >= timing.electionTimeoutMaxMs) return true;
-    return log.committedLsn >= log.membershipLsn && !this.#isCounted();
+    return log.safeLsn >= log.membershipLsn && !this.#isCounted();
   }
 
   /** The last words: refuses all reads, and names a successor if we are no longer part of the cluster. */
@@ -247,8 +252,8 @@ export class Leading {
       }
       assert(this.#uncommittedBytes >= 0, "more bytes committed than proposed");
       if (!this.#isCommittedInTerm) {
-        // The commit rule moves the mark only onto entries of our own term, and the no-op is the first of them.
-        assert(log.committedLsn >= this.#firstLsn, "a commit of this term below its no-op");
+        // Marks move only onto entries of our own term, and the no-op, the first of them, needs a majority by any rule.
+        assert(log.safeLsn >= this.#firstLsn, "a commit of this term below its no-op");
         this.#isCommittedInTerm = true;
         this.#reads.onCommittedInTerm(this.replication.round + 1);
         this.#core.expectBirth({ lsn: this.#firstLsn, term });

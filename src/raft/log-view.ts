@@ -3,11 +3,15 @@
  * durable and which is committed, and the entries that the driver has not yet been given.
  *
  * Invariants, checked at every change:
- *   1. base.lsn <= committedLsn <= last.lsn, and base.lsn <= durableLsn <= last.lsn.
- *   2. committedLsn never falls, and nothing at or below it is ever replaced [Raft §5.4, State Machine Safety].
+ *   1. base.lsn <= committedLsn <= last.lsn, and base.lsn <= durableLsn <= last.lsn. safeLsn <= last.lsn.
+ *   2. safeLsn never falls, and nothing at or below it is ever replaced [Raft §5.4, State Machine Safety].
  *   3. LSNs have no gaps and terms never fall along the log [Raft §5.3].
  *   4. `durableLsn` counts only entries whose bytes are on this disk *as they are in this log now*: an fsync of
  *      entries that were replaced meanwhile counts up to the replacement.
+ *
+ * Two commit marks (rule/commit-rule.ts): what is *safe* no election loses; what is *committed* is applied. Unless the
+ * commit rule is a weak one, everything committed is safe, and the committed mark never falls; by a weak rule an
+ * election may drop committed entries, and then it falls, once, by `yieldFrom`.
  *
  * The commit mark may run ahead of the durable mark: a majority of other disks is a majority. Entry bodies are
  * shared, never copied, and let go of once handed to the driver.
@@ -27,6 +31,7 @@ import {
 } from "../vocabulary.ts";
 import { decodeMembership } from "./membership.ts";
 import type { RaftConfig } from "./ready.ts";
+import { isWeak } from "./rule/commit-rule.ts";
 import { decodeSettings } from "./rule/settings.ts";
 import { TermRuns } from "./term-runs.ts";
 
@@ -46,6 +51,10 @@ export class LogView {
   /** Ascending by lsn; the first is the base's. In force is the latest that is committed. */
   #settings: { readonly lsn: Lsn; readonly settings: Settings }[];
   #committedLsn: Lsn;
+  /** On a majority, as far as this node knows: what it forgot at a restart it learns again. May be below the base. */
+  #safeLsn: Lsn;
+  /** Entries from here on may be replaced although a weak rule committed them: what they say has been kept. */
+  #yieldedFrom: Lsn | undefined;
   #durableLsn: Lsn;
   /** Appended since the last `takeUnstable`; consecutive, ending at `last`. */
   #unstable: Entry[] = [];
@@ -67,6 +76,7 @@ export class LogView {
       ...(config.settings ?? []),
     ];
     this.#committedLsn = lsn(Math.max(config.committedLsn, config.base.lsn));
+    this.#safeLsn = this.#surelySafe();
     this.#durableLsn = config.last.lsn;
     this.#sizedAfter = config.last.lsn;
     assert(this.termAt(this.#last.lsn) === this.#last.term, "term runs and last entry disagree");
@@ -85,6 +95,9 @@ export class LogView {
   get committedLsn(): Lsn {
     return this.#committedLsn;
   }
+  get safeLsn(): Lsn {
+    return this.#safeLsn;
+  }
   get durableLsn(): Lsn {
     return this.#durableLsn;
   }
@@ -94,7 +107,7 @@ export class LogView {
   }
   /** The latest membership, and while that is not known to be committed also the one before. */
   relevantMemberships(): readonly Membership[] {
-    const n = this.membershipLsn > this.#committedLsn ? 2 : 1;
+    const n = this.membershipLsn > this.#safeLsn ? 2 : 1;
     return this.#memberships.slice(-n).map((m) => m.membership);
   }
   /** Where the latest membership stands. */
@@ -104,7 +117,7 @@ export class LogView {
 
   /** The settings in force. */
   get settings(): Settings {
-    return this.#settings.findLast((s) => s.lsn <= this.#committedLsn)!.settings;
+    return this.#settingsAt(lsn(Math.max(this.#committedLsn, this.#safeLsn)));
   }
   /** Where the latest settings stand, in force or not. */
   get settingsLsn(): Lsn {
@@ -157,6 +170,7 @@ export class LogView {
   replaceFrom(replacement: Entry): void {
     const at = replacement.lsn;
     assert(at > this.#committedLsn, `committed entry ${at} would be replaced`);
+    assert(at > this.#safeLsn, `safe entry ${at} would be replaced`);
     assert(at <= this.#last.lsn, `entry ${at} is not there to be replaced`);
     const before = lsn(at - 1);
     const beforeTerm = this.termAt(before);
@@ -168,8 +182,23 @@ export class LogView {
     while (this.#memberships.at(-1)!.lsn >= at) this.#memberships.pop();
     while (this.#settings.at(-1)!.lsn >= at) this.#settings.pop();
     while (this.#unstable.length > 0 && this.#unstable.at(-1)!.lsn >= at) this.#unstable.pop();
+    this.#yieldedFrom = undefined;
     this.append(replacement);
     this.#assertValid();
+  }
+
+  /** Whether the entry at `at` must not be replaced before what it and those behind it say has been kept elsewhere. */
+  isKept(at: Lsn): boolean {
+    if (this.#yieldedFrom !== undefined && at >= this.#yieldedFrom) return false;
+    return at <= this.#committedLsn || this.#isWeakAt(at);
+  }
+
+  /** Entries from `from` on give way, committed or not: what they say has been kept. Never what is safe. */
+  yieldFrom(from: Lsn): void {
+    assert(from > this.#safeLsn, `safe entry ${from} would give way`);
+    assert(from > this.#base.lsn, "what the base covers cannot give way");
+    this.#yieldedFrom = from;
+    this.#committedLsn = lsn(Math.min(this.#committedLsn, from - 1));
   }
 
   /** Everything up to `to` is committed. */
@@ -177,6 +206,21 @@ export class LogView {
     assert(to >= this.#committedLsn, `commit mark would fall from ${this.#committedLsn} to ${to}`);
     assert(to <= this.#last.lsn, `commit mark ${to} beyond the end ${this.#last.lsn}`);
     this.#committedLsn = to;
+  }
+
+  /** Everything up to `to` is on a majority, the last of it in the term of a leader that counted it. */
+  safeTo(to: Lsn): void {
+    assert(to >= this.#safeLsn, `safe mark would fall from ${this.#safeLsn} to ${to}`);
+    assert(to <= this.#last.lsn, `safe mark ${to} beyond the end ${this.#last.lsn}`);
+    this.#safeLsn = to;
+  }
+
+  /** The first members or settings that are not safe: a weak rule commits nothing from there on. */
+  firstUnsafeChange(): number {
+    let first = Number.POSITIVE_INFINITY;
+    if (this.membershipLsn > this.#safeLsn) first = this.membershipLsn;
+    if (this.settingsLsn > this.#safeLsn) first = Math.min(first, this.settingsLsn);
+    return first;
   }
 
   /** Hands over the entries that are not yet on their way to the disk. Never a list that goes on growing. */
@@ -207,6 +251,7 @@ export class LogView {
   dropUpTo(base: SnapshotId): void {
     assert(base.lsn >= this.#base.lsn, "the base would fall");
     assert(base.lsn <= this.#committedLsn, "uncommitted entries would be dropped");
+    assert(base.lsn <= this.#safeLsn, "entries that may be lost elsewhere would be dropped");
     assert(this.termAt(base.lsn) === base.term, `base ${formatPosition(base)} is not in this log`);
     if (base.lsn === this.#last.lsn) this.#runs.truncateFrom(lsn(0));
     else this.#runs.dropUpTo(base.lsn);
@@ -224,7 +269,7 @@ export class LogView {
 
   /** The log is empty and starts after `base`, whose database was copied here. */
   resetTo(base: SnapshotId): void {
-    assert(base.lsn > this.#committedLsn, "page sync would go back behind the commit mark");
+    assert(base.lsn > this.#safeLsn, "page sync would go back behind what is safe");
     this.#runs.truncateFrom(lsn(0));
     this.#base = base;
     this.#last = { lsn: base.lsn, term: base.term };
@@ -232,6 +277,8 @@ export class LogView {
     this.#memberships = [{ lsn: base.lsn, membership: base.membership }];
     this.#settings = [{ lsn: base.lsn, settings: base.settings }];
     this.#committedLsn = base.lsn;
+    this.#safeLsn = lsn(Math.max(this.#safeLsn, this.#surelySafe()));
+    this.#yieldedFrom = undefined;
     this.#durableLsn = base.lsn;
     this.#unstable = [];
     this.#sizedAfter = base.lsn;
@@ -244,9 +291,30 @@ export class LogView {
     return this.#sizes[at % entriesSizedMax]!;
   }
 
+  /**
+   * What is safe because of what is committed. By a strong rule all of it is; by a weak one still the latest change of
+   * members or settings, which no weak commit passes while it is not safe.
+   */
+  #surelySafe(): Lsn {
+    const at = this.#committedLsn;
+    if (!this.#isWeakAt(at)) return at;
+    const changes = [...this.#memberships.slice(1), ...this.#settings.slice(1)];
+    return lsn(Math.max(0, ...changes.map((change) => change.lsn).filter((l) => l <= at)));
+  }
+
+  #isWeakAt(at: Lsn): boolean {
+    const { membership } = this.#memberships.findLast((m) => m.lsn <= at) ?? this.#memberships[0]!;
+    return isWeak(this.#settingsAt(at), membership);
+  }
+
+  #settingsAt(at: Lsn): Settings {
+    return (this.#settings.findLast((s) => s.lsn <= at) ?? this.#settings[0]!).settings;
+  }
+
   #assertValid(): void {
     const [base, last] = [this.#base.lsn, this.#last.lsn];
     assert(base <= this.#committedLsn && this.#committedLsn <= last, "commit mark outside the log");
+    assert(this.#safeLsn <= last, "safe mark beyond the end");
     assert(base <= this.#durableLsn && this.#durableLsn <= last, "durable mark outside the log");
   }
 }

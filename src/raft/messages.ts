@@ -47,6 +47,8 @@ export type Message =
       readonly prev: EntryId;
       readonly range: { readonly from: Lsn; readonly to: Lsn };
       readonly committedLsn: Lsn;
+      /** On a majority, where that is not the same as committedLsn: by other commit rules than quorum. */
+      readonly safeLsn?: Lsn | undefined;
       readonly stamp: Stamp;
     }
   /** Everything up to `matchLsn` is durable at the sender and equal to the leader's log. */
@@ -56,11 +58,15 @@ export type Message =
       readonly stamp: Stamp;
       readonly born: boolean;
     }
-  /** The sender does not have `prevLsn` as the leader has it. Its log may agree up to `hint`, not beyond. */
+  /**
+   * The sender does not have `prevLsn` as the leader has it. Its log may agree up to `hint`, not beyond. `floor` is what
+   * its log begins after, if that may be an entry that was lost: who does not have it must send pages.
+   */
   | {
       readonly type: "append-refused";
       readonly prevLsn: Lsn;
       readonly hint: EntryId;
+      readonly floor?: EntryId | undefined;
       readonly stamp: Stamp;
       readonly born: boolean;
     }
@@ -116,6 +122,7 @@ function decodeMessage(m: Fields): Message {
         type: "append-refused",
         prevLsn: whole(m["prevLsn"]) as Lsn,
         hint: entryId(m["hint"]),
+        ...(m["floor"] === undefined ? {} : { floor: entryId(m["floor"]) }),
         stamp: stamp(m["stamp"]),
         born: flag(m["born"]),
       };
@@ -140,7 +147,8 @@ function decodeAppend(m: Fields): Message {
     throw new ProtocolError("range does not follow the previous entry");
   }
   const committedLsn = whole(m["committedLsn"]) as Lsn;
-  return { type: "append", prev, range, committedLsn, stamp: stamp(m["stamp"]) };
+  const append = { type: "append", prev, range, committedLsn, stamp: stamp(m["stamp"]) } as const;
+  return m["safeLsn"] === undefined ? append : { ...append, safeLsn: whole(m["safeLsn"]) as Lsn };
 }
 
 function fieldsOf(value: unknown): Fields {

@@ -16,14 +16,22 @@
  *
  * Where to look: who leads → election.ts · is the leader alive → following.ts · entries out → replication.ts, in →
  * following.ts · what a leader accepts, leases, handing over → leading.ts · linearizable reads → read-index.ts · who
- * counts → membership.ts, quorum.ts · what one follower has → progress.ts · shared state → core.ts, log-view.ts.
+ * counts → membership.ts, quorum.ts · how many copies make a commit → rule/commit-rule.ts · what one follower has → progress.ts · shared state → core.ts, log-view.ts.
  *
  * Deliberately not here: entry bodies are passed through and never read or cached; page sync is only asked for and
- * heard of; commit rules other than the majority belong to the coordinator.
+ * heard of; what becomes of entries that an asynchronous cluster loses (node/discarded/).
  */
 
 import { assert, unreachable } from "../base/assert.ts";
-import type { Entry, Lsn, NodeId, Settings, SnapshotId, Term } from "../vocabulary.ts";
+import {
+  type Entry,
+  type Lsn,
+  lsn,
+  type NodeId,
+  type Settings,
+  type SnapshotId,
+  type Term,
+} from "../vocabulary.ts";
 import { Core } from "./core.ts";
 import { Election } from "./election.ts";
 import { Following } from "./following.ts";
@@ -169,7 +177,9 @@ export class Raft {
     nowMs: number,
   ): void {
     this.#core.passTo(nowMs);
-    const at = report.type === "snapshot-done" ? report.lsn : undefined;
+    const isDone = report.type === "snapshot-done";
+    // Pages of an earlier leader may be of a time that this log does not have.
+    const at = isDone ? lsn(Math.min(report.lsn, this.#core.log.last.lsn)) : undefined;
     this.#leading?.replication.progressOf(node)?.onSnapshot(at);
   }
 
@@ -180,7 +190,9 @@ export class Raft {
   wantsInstall(snapshot: SnapshotId): boolean {
     const { log, role } = this.#core;
     const isHere = log.termAt(snapshot.lsn) === snapshot.term;
-    return role !== "leader" && snapshot.lsn > log.committedLsn && !isHere;
+    // Behind the commit mark only where a weak rule committed what the cluster does not have; see `floor`.
+    const isAhead = snapshot.lsn > log.committedLsn || this.#following.promisedLsn <= snapshot.lsn;
+    return role !== "leader" && snapshot.lsn > log.safeLsn && isAhead && !isHere;
   }
 
   /**
@@ -201,6 +213,12 @@ export class Raft {
     this.#core.log.dropUpTo(base);
   }
 
+  /** What entries from `from` on say has been kept, so that they may give way to the leader's; see `Ready.keepFrom`. */
+  yieldFrom(from: Lsn): void {
+    const { log } = this.#core;
+    if (from > log.safeLsn && from > log.base.lsn) log.yieldFrom(from);
+  }
+
   /** Work for the driver, or undefined when there is none. Not to be called while a Ready is outstanding. */
   ready(): Ready | undefined {
     assert(this.#outstanding === undefined, "the last Ready was not given back");
@@ -211,7 +229,8 @@ export class Raft {
   }
 
   /** The work is done: hard state and entries of `ready` are durable, its messages are on their way. */
-  advance(ready: Ready): void {
+  advance(ready: Ready, nowMs: number = this.#core.nowMs): void {
+    this.#core.passTo(nowMs);
     assert(ready === this.#outstanding, "a Ready was given back that is not outstanding");
     this.#outstanding = undefined;
     this.#core.onDurable(ready);
@@ -228,6 +247,8 @@ export class Raft {
       born: isBorn,
       leader,
       committedLsn: log.committedLsn,
+      safeLsn: log.safeLsn,
+      degraded: this.#leading?.isDegraded ?? false,
       committedInTerm: this.#leading?.isCommittedInTerm ?? false,
       last: log.last,
       durableLsn: log.durableLsn,

@@ -80,11 +80,16 @@ export type Ready = {
   readonly messagesNow: readonly Envelope[];
   /** Only after hard state and entries are durable. */
   readonly messages: readonly Envelope[];
-  /** Apply up to here. Never falls. */
+  /** Apply up to here. Falls only by `yieldFrom`. */
   readonly committedLsn: Lsn;
   readonly reads: readonly ReadGrant[];
   /** On a leader: these followers need page sync, because the log no longer reaches back to them. */
   readonly snapshotsWanted: readonly NodeId[];
+  /**
+   * The leader has other entries from here on, and a weak commit rule may have committed ours: keep what they say, then
+   * call `yieldFrom`. Asked again until it is done.
+   */
+  readonly keepFrom: Lsn | undefined;
 };
 
 /**
@@ -122,6 +127,10 @@ export type RaftStatus = {
   readonly born: boolean;
   readonly leader: NodeId | undefined;
   readonly committedLsn: Lsn;
+  /** On a majority, as far as this node knows. By a weak commit rule it may be less than what is committed. */
+  readonly safeLsn: Lsn;
+  /** On a leader: copies are missing, and settings let a weaker commit rule do meanwhile. */
+  readonly degraded: boolean;
   /** On a leader: an entry of its own term is committed, so that it knows everything that is. */
   readonly committedInTerm: boolean;
   readonly last: EntryId;

@@ -14,11 +14,13 @@ import { assert } from "../base/assert.ts";
 import { limits } from "../limits.ts";
 import { type Lsn, lsn, type Membership, type NodeId } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
-import { counts } from "./membership.ts";
+import { counts, memberOf } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { reachedByMajority } from "./quorum.ts";
 import { isCaretaker } from "./rule/priority.ts";
+import { type Copies, reachedByRule, weakerRule } from "./rule/commit-rule.ts";
+import { Degradation } from "./rule/degradation.ts";
 
 /** Entries of unknown size in one append. The driver cuts by bytes, and the rest follows after the answer. */
 const unsizedEntriesMax = 256;
@@ -31,11 +33,15 @@ export class Replication {
   #round = 0;
   #broadcastMs: number;
   #isBroadcastDue = true;
+  /** Of this term: below it nothing is committed by counting. */
+  readonly #firstLsn: Lsn;
+  readonly #degradation = new Degradation();
   /** For quorum arithmetic without garbage. */
   readonly #values: number[] = [];
 
   constructor(core: Core) {
     this.#core = core;
+    this.#firstLsn = lsn(core.log.last.lsn + 1);
     this.#broadcastMs = core.nowMs;
     this.onMembership();
   }
@@ -106,8 +112,15 @@ export class Replication {
     const progress = this.#progressByNode.get(from);
     if (progress === undefined) return;
     const { log, nowMs } = this.#core;
-    const { prevLsn, hint } = message;
+    const { prevLsn, hint, floor } = message;
     progress.onHeard(message.stamp, nowMs);
+    if (floor !== undefined && floor.lsn >= log.base.lsn) {
+      // The same entry, so the logs agree up to there [Raft §5.3, Log Matching]. Or one that a weak rule committed and
+      // an election dropped: then no append of ours ever fits.
+      if (log.termAt(floor.lsn) === floor.term) progress.onMatched(floor.lsn);
+      else if (progress.mode !== "snapshot") this.#wantSnapshot(from, progress);
+      return;
+    }
     // Skips a whole term at a time [Raft §5.3, last but one paragraph]: above the follower's last entry of a term not
     // higher than ours nothing can agree. Below our base we cannot know, and need not.
     const agreed = log.highestWithin(hint.lsn, hint.term)?.lsn ?? hint.lsn;
@@ -115,8 +128,12 @@ export class Replication {
     else progress.onRefused(prevLsn, lsn(agreed));
   }
 
+  get isDegraded(): boolean {
+    return this.#degradation.isDegraded;
+  }
+
   /**
-   * Commits what a majority holds. True when the mark moved.
+   * Commits what the commit rule allows. True when a mark moved.
    *
    * "Only log entries from the leader's current term are committed by counting replicas" [Raft §5.4.2]: an older
    * entry on a majority can still be replaced by a leader with a later last term (Figure 8). It is committed with the
@@ -124,11 +141,45 @@ export class Replication {
    */
   advanceCommit(): boolean {
     const { log, term } = this.#core;
-    const reached = lsn(this.#reached((progress) => progress.matchLsn, log.durableLsn));
-    if (reached <= log.committedLsn) return false;
-    if (log.termAt(reached) !== term) return false;
-    log.commitTo(reached);
+    const onMajority = lsn(this.#reached((progress) => progress.matchLsn, log.durableLsn));
+    const isSafer = onMajority > log.safeLsn && log.termAt(onMajority) === term;
+    if (isSafer) log.safeTo(onMajority);
+    if (log.safeLsn < this.#firstLsn) return false;
+    const target = Math.max(this.#firstLsn, this.#allowedByRule());
+    if (target <= log.committedLsn) return isSafer;
+    log.commitTo(lsn(target));
     return true;
+  }
+
+  /** Up to where the settings in force let us commit. */
+  #allowedByRule(): number {
+    const { log, nowMs, timing } = this.#core;
+    const { settings } = log;
+    // The rule of nearly everybody, and nothing to work out.
+    if (settings.commitRule === "quorum") return log.safeLsn;
+    const copies = this.#copies();
+    const voters = this.#values.length;
+    const reached = reachedByRule(settings.commitRule, copies, voters);
+    this.#degradation.look(settings, reached, log.last.lsn, nowMs);
+    const allowed = this.#degradation.isDegraded
+      ? reachedByRule(weakerRule(settings.commitRule), copies, voters)
+      : reached;
+    if (allowed <= log.safeLsn) return allowed;
+    const hasLease = nowMs - this.answeredSentMs(nowMs) < timing.leaseMs;
+    return hasLease ? Math.min(allowed, log.firstUnsafeChange() - 1) : log.safeLsn;
+  }
+
+  #copies(): Copies {
+    const { log } = this.#core;
+    this.#collect((progress) => progress.matchLsn, log.durableLsn);
+    let all = Number.POSITIVE_INFINITY;
+    for (const value of this.#values) all = Math.min(all, value);
+    let other = Number.NEGATIVE_INFINITY;
+    for (const [node, progress] of this.#progressByNode) {
+      const member = memberOf(log.membership, node);
+      if (member !== undefined && counts(member)) other = Math.max(other, progress.matchLsn);
+    }
+    return { own: log.durableLsn, other, all, safe: log.safeLsn };
   }
 
   /** The latest round that a majority has answered. Our own answer is immediate. */
@@ -163,8 +214,7 @@ export class Replication {
     let isAppended = false;
     while (progress.canSend() && progress.nextLsn <= log.last.lsn) {
       if (progress.nextLsn <= log.base.lsn) {
-        progress.becomeSnapshot();
-        this.#core.wantSnapshot(node);
+        this.#wantSnapshot(node, progress);
         break;
       }
       const { to, bytes } = this.#rangeFrom(progress.nextLsn);
@@ -173,6 +223,11 @@ export class Replication {
       isAppended = true;
     }
     return isAppended;
+  }
+
+  #wantSnapshot(node: NodeId, progress: Progress): void {
+    progress.becomeSnapshot();
+    this.#core.wantSnapshot(node);
   }
 
   /** Entries up to `to`, or none: a heartbeat, which asks whether the follower has what we believe is on its way. */
@@ -190,6 +245,7 @@ export class Replication {
       prev: { lsn: prevLsn, term },
       range: { from, to: to ?? from },
       committedLsn: log.committedLsn,
+      ...(log.safeLsn === log.committedLsn ? {} : { safeLsn: log.safeLsn }),
       stamp: { round: this.#round, sentMs: nowMs },
     });
     progress.onTold(prevLsn, log.committedLsn);
@@ -219,6 +275,12 @@ export class Replication {
 
   /** What a majority of those who count has reached; `own` stands for this node, if it counts. */
   #reached(reachedBy: (progress: Progress) => number, own: number): number {
+    this.#collect(reachedBy, own);
+    return reachedByMajority(this.#values);
+  }
+
+  /** Fills `#values` with what those who count have reached. */
+  #collect(reachedBy: (progress: Progress) => number, own: number): void {
     const { log, id } = this.#core;
     this.#values.length = 0;
     for (const member of log.membership) {
@@ -227,6 +289,5 @@ export class Replication {
       assert(progress !== undefined || member.id === id, `no progress for ${member.id}`);
       this.#values.push(progress === undefined ? own : reachedBy(progress));
     }
-    return reachedByMajority(this.#values);
   }
 }
