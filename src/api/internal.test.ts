@@ -44,7 +44,12 @@ test("a unit arrives as it was sent, and results come back as they were made", a
   const backend = new ScriptedBackend();
   const { server } = await serve(t, backend);
   const results = ['{"a":"é😀\\n"}', "{}", '{"type":"ok"}', '""', "1"];
-  backend.answer = (unit) => ({ ...okAnswer(unit, "w.a.1"), results, foreignKeys: true });
+  backend.answer = (unit) => ({
+    ...okAnswer(unit, "w.a.1"),
+    results,
+    foreignKeys: true,
+    acked: "all",
+  });
   const unit: Unit = {
     foreignKeys: true,
     requests: [
@@ -74,9 +79,11 @@ test("a unit arrives as it was sent, and results come back as they were made", a
     minPosition: { lsn: lsn(4), term: term(2) },
     session: "w.a.1",
     deadlineMs: 900,
+    ack: { level: "all", timeoutMs: 70 },
   });
   const answer = await forwarder(t).run(`127.0.0.1:${server.port}`, unit, asked);
-  assert.deepEqual(answer, { ...okAnswer(unit, "w.a.1"), results, foreignKeys: true });
+  const acked = { results, foreignKeys: true, acked: "all" };
+  assert.deepEqual(answer, { ...okAnswer(unit, "w.a.1"), ...acked });
   assert.deepEqual(backend.runs[0]?.unit, unit);
   const { signal: _, ...got } = backend.runs[0]!.options;
   const { signal: __, ...sent } = asked;

@@ -10,6 +10,7 @@ import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import { encodeAnswer, internalPaths, isAuthorized } from "../node/route/forward-wire.ts";
 import { parseConsistency, type RunOptions } from "../node/route/run.ts";
+import { parseAck } from "../node/rule/ack.ts";
 import { type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";
@@ -77,13 +78,14 @@ export function addInternalRoutes(app: FastifyInstance, backend: Backend, token:
 }
 
 function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
-  const { consistency, minPosition, session, deadlineMs } = body;
+  const { consistency, minPosition, session, deadlineMs, ack } = body;
   return {
     consistency: (typeof consistency === "string" ? parseConsistency(consistency) : undefined) ?? {
       type: "session",
     },
     minPosition: typeof minPosition === "string" ? parsePosition(minPosition) : undefined,
     session: typeof session === "string" ? session : undefined,
+    ack: typeof ack === "string" ? parseAck(ack) : undefined,
     deadlineMs: typeof deadlineMs === "number" && deadlineMs > 0 ? deadlineMs : undefined,
     signal: signalOf(reply),
   };

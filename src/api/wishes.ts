@@ -4,6 +4,7 @@
  *
  *   paceline-consistency    stale | session | bounded;maxLagMs=N | leader | linearizable     default: session
  *   paceline-min-position   42@3: the answer must come from a database at or after this position
+ *   paceline-ack            leader | one | quorum | all | applied, and ;timeoutMs=N: more copies than the commit rule
  *   paceline-deadline-ms    how long the client is willing to wait
  *
  * A header that is there and cannot be read is an error: to ignore it would give less than was asked for.
@@ -13,6 +14,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import { consistencyForms, parseConsistency, type RunOptions } from "../node/route/run.ts";
+import { ackForms, parseAck } from "../node/rule/ack.ts";
 import { parsePosition } from "../vocabulary.ts";
 
 /** Throws ClientError BAD_REQUEST. */
@@ -25,6 +27,7 @@ export function wishesOf(
       type: "session",
     },
     minPosition: header(request, "paceline-min-position", parsePosition, "a position such as 42@3"),
+    ack: header(request, "paceline-ack", parseAck, ackForms),
     deadlineMs: header(
       request,
       "paceline-deadline-ms",

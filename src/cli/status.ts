@@ -69,9 +69,17 @@ export function formatStatus(status: StatusAnswer): string[] {
     "lag",
     "checksum",
   ];
+  const lost = status.nodes.filter((node) => (node.discarded ?? 0) > 0).map((node) => node.id);
+  if (lost.length > 0) {
+    head.splice(
+      -1,
+      0,
+      `lost     ${lost.join(", ")} kept writes that the cluster lost: paceline discarded list`,
+    );
+  }
   const rows = status.nodes.map((node) => [
     node.id,
-    node.reachable ? (node.role ?? "?") : "unreachable",
+    node.reachable ? formatRole(node) : "unreachable",
     formatKind(node),
     node.url,
     number(node.appliedLsn),
@@ -85,11 +93,12 @@ export function formatStatus(status: StatusAnswer): string[] {
 }
 
 /** The commit rule, and whatever else is not as it is by default. */
-function formatRule({ commitRule, settings }: StatusAnswer): string {
+function formatRule({ commitRule, settings, degraded }: StatusAnswer): string {
   const others = settingLines(settings).filter(
     (line) => !settingLines(defaultSettings).includes(line) && !line.startsWith("commitRule="),
   );
-  return [commitRule, ...others].join("  ");
+  const missing = degraded === true ? ["DEGRADED: copies are missing, a weaker rule does"] : [];
+  return [commitRule, ...missing, ...others].join("  ");
 }
 
 /** A sentence about two copies that should be the same and are not. */
@@ -108,6 +117,10 @@ function findDifferent({ nodes }: StatusAnswer): string | undefined {
 /** The kind, and the priority where somebody gave one. */
 function formatKind({ kind, priority }: NodeStatus): string {
   return (priority ?? 0) === 0 ? kind : `${kind}, priority ${priority}`;
+}
+
+function formatRole({ role, inSync }: NodeStatus): string {
+  return inSync === false && role === "follower" ? "follower, behind" : (role ?? "?");
 }
 
 function formatLag({ role, kind, lagMs }: NodeStatus): string {

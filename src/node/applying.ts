@@ -40,7 +40,7 @@ export class Applying {
   readonly #events: ApplyEvents;
   /** Everything up to here is in the served database. */
   #applied: EntryId;
-  /** Everything up to here may be applied. Never falls. */
+  /** Everything up to here may be applied. Falls only by `rewindTo`. */
   #committedLsn: Lsn;
   /** The running loop, or undefined. */
   #running: Promise<void> | undefined;
@@ -62,10 +62,12 @@ export class Applying {
     this.#start();
   }
 
-  /** Stops after the entry at hand; resolves when nothing is being applied any more. */
-  async pause(): Promise<void> {
+  /** Stops after the entry at hand; resolves when nothing is applied any more, with whether it had stopped before. */
+  async pause(): Promise<boolean> {
+    const before = this.#paused;
     this.#paused = true;
     await this.#running;
+    return before;
   }
 
   /** Goes on from the position that the database has now. */
@@ -74,6 +76,14 @@ export class Applying {
     if (applied.lsn > this.#committedLsn) this.#committedLsn = applied.lsn;
     this.#paused = false;
     this.#start();
+  }
+
+  /** Entries from `from` on are not what will be applied there. While paused. */
+  rewindTo(from: Lsn): void {
+    this.#committedLsn = Math.min(this.#committedLsn, from - 1) as Lsn;
+    if (this.#applied.lsn < from) return;
+    const lsn = (from - 1) as Lsn;
+    this.#applied = { lsn, term: this.#log.termAt(lsn) ?? this.#applied.term };
   }
 
   /** Runs `work` while nothing is applied, unless applying has stopped for another reason. */

@@ -4,10 +4,12 @@
  */
 
 import { Prng } from "../base/prng.ts";
+import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
+import { Keeping } from "./discarded/keeping.ts";
 import type { Links } from "./driver.ts";
 import { HandOver } from "./lead/hand-over.ts";
 import { Members } from "./members.ts";
@@ -23,6 +25,7 @@ import { onLinkLost, onMessage } from "./route/incoming.ts";
 import { Neighbours } from "./route/neighbours.ts";
 import { Reads } from "./route/reads.ts";
 import { Routing } from "./route/routing.ts";
+import { Copies } from "./rule/copies.ts";
 import { SettingsChange } from "./rule/settings-change.ts";
 import { type NodeParts, RunningNode } from "./running-node.ts";
 import { plantTree } from "./tree/plant.ts";
@@ -42,7 +45,7 @@ type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours" | "tree
 
 export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { self, dir, clock, forwarder, onEvent, onFatal } = options;
-  const { log, identity, database, randomHex, unlock } = opened;
+  const { log, identity, database, discarded, randomHex, unlock } = opened;
   const whole: Whole = () => running;
   const consensus = assembleConsensus(options, opened, whole);
   const { node, links, lag, neighbours, raft, tree } = consensus;
@@ -76,6 +79,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     applying,
     applied,
     lag,
+    discarded,
   };
   const settings = new SettingsChange({
     ...{ clock, writes, onEvent },
@@ -83,9 +87,16 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     changeSettings: (wanted) => node.changeSettings(wanted),
     isUp: (id) => links.isUp(id),
   });
+  const copies = new Copies({
+    ...{ clock, onEvent },
+    status: () => node.status(),
+    rule: () => node.commitRule,
+    appliedLsn: () => applied.reached,
+    askApplied: (to, lsn) => void links.send(to, { note: "tellApplied", lsn }, []),
+  });
   const running: RunningNode = new RunningNode({
     ...kept,
-    ...{ settings, initialSettings: options.initialSettings },
+    ...{ settings, copies, initialSettings: options.initialSettings },
     ...{ neighbours, tree, writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes, tree }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
@@ -156,6 +167,8 @@ function assembleConsensus(
       committed: (lsn) => whole().onCommitted(lsn),
       leadership: (now) => whole().onLeadership(now),
       pageSyncWanted: (by) => whole().onPageSyncWanted(by),
+      stepped: () => whole().parts.copies.check(),
+      keepWanted: (from) => whole().onKeepWanted(from),
       failed: (error) => whole().onFailed(error),
     },
   });
@@ -187,6 +200,12 @@ function assembleWrites(
         hashOf: (pgno) => served.table.hashOf(pgno),
       };
     },
+    patienceMs: () => {
+      const { whenCopiesMissing, copiesTimeoutMs } = node.settings;
+      return whenCopiesMissing === "fail" ? copiesTimeoutMs : limits.requestWaitMs;
+    },
+    rule: () => node.commitRule,
+    reached: (id, ack, sinceMs) => whole().parts.copies.reached(id, ack, sinceMs),
     spawnWriter: () => driver.spawnWriter(),
     recording: () => recordingBy(node.status().settings),
     confirmLead: (term) => whole().confirmLead(term),
@@ -213,7 +232,16 @@ function assembleReads(
 
 type Cared = Pick<
   NodeParts,
-  "node" | "log" | "links" | "identity" | "database" | "applying" | "applied" | "lag" | "writes"
+  | "node"
+  | "log"
+  | "links"
+  | "identity"
+  | "database"
+  | "applying"
+  | "applied"
+  | "lag"
+  | "writes"
+  | "discarded"
 > & { readonly raft: Raft; readonly tree: Tree };
 
 /** What looks after members, space, pages and the report. */
@@ -221,7 +249,10 @@ function assembleCare(
   options: OpenOptions,
   parts: Cared,
   whole: Whole,
-): Pick<NodeParts, "members" | "handOver" | "upkeep" | "pageSyncing" | "logStart" | "report"> {
+): Pick<
+  NodeParts,
+  "members" | "handOver" | "upkeep" | "pageSyncing" | "logStart" | "keeping" | "report"
+> {
   const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
   const { node, log, links, identity, database, applying, applied, lag, writes, raft, tree } =
     parts;
@@ -234,7 +265,8 @@ function assembleCare(
   const upkeep = new Upkeep({
     ...{ log, onEvent, logRetentionBytes: options.logRetentionBytes },
     witness: identity.witness,
-    committedLsn: () => node.status().committedLsn,
+    // What may have to be kept for people stays in the log until a majority has it.
+    committedLsn: () => Math.min(node.status().committedLsn, node.status().safeLsn) as Lsn,
     served: () => database.whole,
     neededFrom: () => neededFrom(raft, links, log, tree.relay),
     keepChecksum: (position, checksum) => writeKnownChecksum(disk, dir, position, checksum),
@@ -256,6 +288,8 @@ function assembleCare(
     lagMs: () => lag.lagMs(node.leadership.leading),
     lagEntries: () => lag.lagEntries(node.leadership.leading),
     takesWrites: () => writes.ready,
+    inSync: () => [...whole().parts.copies.inSync],
+    discarded: () => parts.discarded.list().length,
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
     urlOf: (address) => `http://${address}`,
   });
@@ -264,8 +298,14 @@ function assembleCare(
     begun: (leader, snapshot) => whole().onLogBegun(leader, snapshot),
     failed: (error) => whole().onFailed(error),
   });
+  const keeping = new Keeping({
+    ...{ self, dir, disk, clock, log, node, identity, database, applying, onEvent },
+    discarded: parts.discarded,
+    rewound: (from) => whole().onRewound(from),
+    failed: (error) => whole().onFailed(error),
+  });
   const handOver = new HandOver({ self, clock, node, links, writes, database, onEvent });
-  return { members, handOver, upkeep, pageSyncing, logStart, report };
+  return { members, handOver, upkeep, pageSyncing, logStart, keeping, report };
 }
 
 /** How long a comparison of checksums waits until this node is where the other one was. */

@@ -22,7 +22,16 @@ import type { LogStore } from "../log/log-store.ts";
 import type { Envelope } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { MembershipChange, Proposal, RaftStatus, Ready } from "../raft/ready.ts";
-import type { Entry, EntryId, Lsn, NodeId, Settings, SnapshotId, Term } from "../vocabulary.ts";
+import type {
+  CommitRule,
+  Entry,
+  EntryId,
+  Lsn,
+  NodeId,
+  Settings,
+  SnapshotId,
+  Term,
+} from "../vocabulary.ts";
 import type { Outbox } from "./outbox.ts";
 
 /** Who leads, as this node sees it. */
@@ -37,6 +46,10 @@ export type NodeEvents = {
   committed(lsn: Lsn): void;
   leadership(now: Leadership): void;
   pageSyncWanted(by: readonly NodeId[]): void;
+  /** Entries from there on are about to be replaced, and may have been acknowledged; see `yieldFrom`. */
+  keepWanted(from: Lsn): void;
+  /** A message was taken in: somebody may have copied something. */
+  stepped(): void;
   /** The log failed. The node must stop. */
   failed(error: Error): void;
 };
@@ -108,6 +121,7 @@ export class Node {
 
   step(envelope: Envelope, entries: readonly Entry[]): void {
     this.#note(() => this.#raft.step(envelope, entries, this.#clock.nowMs()));
+    if (!this.#stopped) this.#events.stepped();
   }
 
   linkLost(node: NodeId): void {
@@ -157,6 +171,17 @@ export class Node {
       this.#busy = false;
       this.#kick();
     }
+  }
+
+  /** What entries from `from` on say has been kept. The commit mark goes back behind them. */
+  yieldFrom(from: Lsn): void {
+    this.#note(() => this.#raft.yieldFrom(from));
+    this.#committedLsn = this.#raft.status().committedLsn;
+  }
+
+  /** Whether this log, as far as it goes back, has that entry. */
+  holds(id: EntryId): boolean {
+    return this.#raft.holds(id);
   }
 
   logStartsAt(base: SnapshotId): void {
@@ -269,6 +294,7 @@ export class Node {
       this.#events.committed(ready.committedLsn);
     }
     for (const read of ready.reads) this.#answerRead(read.id, read.lsn);
+    if (ready.keepFrom !== undefined) this.#events.keepWanted(ready.keepFrom);
     if (ready.snapshotsWanted.length > 0) this.#events.pageSyncWanted(ready.snapshotsWanted);
   }
 
@@ -278,6 +304,15 @@ export class Node {
     this.#readsById.delete(id);
     if (at === undefined) waiter.reject(noLeader());
     else waiter.resolve(at);
+  }
+
+  get settings(): Settings {
+    return this.#raft.settings;
+  }
+
+  /** See Raft.commitRule. */
+  get commitRule(): CommitRule {
+    return this.#raft.commitRule;
   }
 
   /** Highest position in this node's log. */

@@ -6,6 +6,8 @@
  *   logBegins       leader to a witness, in place of pageSyncWanted: your log begins after this snapshot
  *   prepareLead     leader to follower: you are about to lead; make ready for it
  *   leadPrepared    its answer
+ *   tellApplied     leader to follower: a write waits until you show everything up to `lsn` to readers
+ *   applied         follower to leader: now I do
  *   members         leader to a member that does not answer: these are the members, with their addresses
  */
 
@@ -23,6 +25,7 @@ import {
 export type Note =
   | { readonly note: "pageSyncWanted"; readonly clusterId: string }
   | { readonly note: "pageSyncEnded"; readonly lsn: Lsn | undefined }
+  | { readonly note: "tellApplied" | "applied"; readonly lsn: Lsn }
   | { readonly note: "logBegins"; readonly clusterId: string; readonly snapshot: SnapshotId }
   | { readonly note: "prepareLead" }
   | { readonly note: "leadPrepared" }
@@ -54,6 +57,9 @@ export function decodeNote(value: unknown): Note | undefined {
     if (Number.isSafeInteger(lsn) && (lsn as number) >= 0) {
       return { note: "pageSyncEnded", lsn: lsn as Lsn };
     }
+  }
+  if (fields["note"] === "tellApplied" || fields["note"] === "applied") {
+    if (isCount(fields["lsn"])) return { note: fields["note"], lsn: fields["lsn"] as Lsn };
   }
   if (fields["note"] === "members" && typeof fields["members"] === "string") {
     return { note: "members", members: decodeMembers(fields["members"]) };

@@ -17,6 +17,7 @@ import { pagesSection } from "../payload/sections.ts";
 import {
   defaultSettings,
   type EntryId,
+  formatPosition,
   type Lsn,
   type Membership,
   type NodeId,
@@ -25,6 +26,12 @@ import {
 } from "../vocabulary.ts";
 import { assemble } from "./assemble.ts";
 import { Database } from "./database.ts";
+import { DiscardedStore } from "./discarded/discarded-store.ts";
+import {
+  type RewindRecord,
+  readRewindRecord,
+  removeRewindRecord,
+} from "./discarded/rewind-record.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
 import { Identity } from "./identity.ts";
 import { readInstallRecord, removeInstallRecord } from "./page-sync/install-record.ts";
@@ -74,6 +81,7 @@ export type Opened = {
   readonly database: Database;
   /** Where applying goes on. */
   readonly applied: EntryId;
+  readonly discarded: DiscardedStore;
   randomHex(bytes: number): string;
   /** Lets another process have the directory. */
   unlock(): void;
@@ -108,8 +116,12 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     });
     await database.open((position) => expectedChecksum(options, log, position));
     await finishInstall(options, { log, database, identity });
-    const applied = identity.witness ? log.base : appliedAtStart(log, database);
-    running = assemble(options, { identity, log, database, applied, randomHex, unlock });
+    const rewind = await readRewindRecord(disk, dir);
+    const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
+    if (database.damage === undefined) await removeRewindRecord(disk, dir);
+    const discarded = await DiscardedStore.open(disk, dir);
+    const opened = { identity, log, database, applied, discarded, randomHex, unlock };
+    running = assemble(options, opened);
     return running;
   } catch (error) {
     unlock();
@@ -158,8 +170,11 @@ async function finishInstall(
     const { snapshot } = record;
     if (record.clusterId !== "") await identity.adopt(record.clusterId);
     await writeKnownChecksum(disk, dir, record.position, served.checksum());
-    // Only a log that ends before the image is replaced: one that goes on from it may have been counted on.
-    if (log.last.lsn < snapshot.lsn) await log.reset(snapshot);
+    // Only a log that ends before the image is replaced: one that goes on from it may have been counted on. So is one
+    // that had been told to let go of other entries there.
+    const isLost = (await readRewindRecord(disk, dir)) !== undefined;
+    const isOther = isLost && log.termAt(snapshot.lsn) !== snapshot.term;
+    if (log.last.lsn < snapshot.lsn || isOther) await log.reset(snapshot);
     if (database.damage !== undefined) await database.reopen();
     onEvent(`finished the page sync that the last run began, at LSN ${snapshot.lsn}`);
   }
@@ -167,8 +182,19 @@ async function finishInstall(
 }
 
 /** Where applying goes on: at the database's own position, or at the base of the log if that is later. */
-function appliedAtStart(log: LogStore, database: Database): EntryId {
+function appliedAtStart(
+  log: LogStore,
+  database: Database,
+  rewind: RewindRecord | undefined,
+): EntryId {
   const position = database.served?.position() ?? { lsn: 0 as Lsn, term: 0 as Term };
+  const isHere = position.lsn <= log.base.lsn || log.termAt(position.lsn) === position.term;
+  if (!isHere && (rewind !== undefined || position.lsn <= log.last.lsn)) {
+    database.markDamaged(rewind?.why ?? `${formatPosition(position)} is not in the log`);
+    const { base, last } = log;
+    const lsn = Math.max(base.lsn, Math.min((rewind?.from ?? 0) - 1, last.lsn)) as Lsn;
+    return { lsn, term: log.termAt(lsn)! };
+  }
   if (position.lsn > log.last.lsn) {
     throw new ClientError(
       "STORAGE",

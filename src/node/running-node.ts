@@ -32,6 +32,8 @@ import type {
 } from "../vocabulary.ts";
 import type { Applying } from "./applying.ts";
 import type { Database } from "./database.ts";
+import type { DiscardedStore } from "./discarded/discarded-store.ts";
+import type { Keeping } from "./discarded/keeping.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
 import type { Identity } from "./identity.ts";
 import type { HandOver } from "./lead/hand-over.ts";
@@ -45,6 +47,7 @@ import type { StatusReport } from "./report/status-report.ts";
 import type { Neighbours } from "./route/neighbours.ts";
 import type { Reads } from "./route/reads.ts";
 import type { Forwarding, Routing } from "./route/routing.ts";
+import type { Copies } from "./rule/copies.ts";
 import type { SettingsChange } from "./rule/settings-change.ts";
 import type { Tree } from "./tree/tree.ts";
 import { upstreamTickMs } from "./tree/upstream.ts";
@@ -75,11 +78,14 @@ export type NodeParts = {
   readonly members: Members;
   readonly handOver: HandOver;
   readonly settings: SettingsChange;
+  readonly copies: Copies;
   /** What a new cluster begins with, if not with the defaults. */
   readonly initialSettings: Settings | undefined;
   readonly upkeep: Upkeep;
   readonly pageSyncing: PageSyncing;
   readonly logStart: LogStart;
+  readonly discarded: DiscardedStore;
+  readonly keeping: Keeping;
   readonly report: StatusReport;
   randomHex(bytes: number): string;
   onEvent(line: string): void;
@@ -104,13 +110,14 @@ export class RunningNode {
 
   /** Sets the timers going. */
   begin(): void {
-    const { clock, node, tree, upkeep, members, writes, database, identity } = this.parts;
+    const { clock, node, tree, upkeep, members, writes, copies, database, identity } = this.parts;
     node.setElectable(database.damage === undefined);
     this.#cancels.push(
       clock.every(limits.tickMs, () => this.#guard(() => node.tick())),
       clock.every(limits.heartbeatMs, () => this.#guard(() => tree.tick())),
       clock.every(upstreamTickMs, () => this.#guard(() => tree.upstream?.tick())),
       clock.every(100, () => this.#guard(() => writes.tick(clock.nowMs()))),
+      clock.every(100, () => this.#guard(() => copies.tick())),
       clock.every(250, () => this.#guard(() => void upkeep.round())),
       clock.every(500, () => this.#guard(() => members.tick())),
       clock.every(1_000, () => this.#guard(() => this.#leadWell())),
@@ -216,7 +223,7 @@ export class RunningNode {
   }
 
   onNote(from: NodeId, note: Note): void {
-    const { node, neighbours, pageSyncing, logStart, identity, handOver } = this.parts;
+    const { node, neighbours, pageSyncing, logStart, identity, handOver, copies } = this.parts;
     if (note.note === "pageSyncWanted") {
       if (!identity.witness) pageSyncing.receive(note.clusterId);
     } else if (note.note === "prepareLead") {
@@ -226,7 +233,17 @@ export class RunningNode {
     } else if (note.note === "logBegins") {
       if (identity.witness) logStart.take(from, note.clusterId, note.snapshot);
     } else if (note.note === "members") neighbours.learn(note.members);
+    else if (note.note === "tellApplied") this.#tellApplied(from, note.lsn);
+    else if (note.note === "applied") copies.appliedBy(from, note.lsn);
     else node.pageSyncEnded(from, note.lsn);
+  }
+
+  #tellApplied(leader: NodeId, lsn: Lsn): void {
+    const { applied, links } = this.parts;
+    applied.wait(lsn, limits.requestWaitMs).then(
+      () => links.send(leader, { note: "applied", lsn: applied.reached }, []),
+      () => {},
+    );
   }
 
   onPageSyncWanted(by: readonly NodeId[]): void {
@@ -255,9 +272,23 @@ export class RunningNode {
     this.onInstalled({ lsn });
   }
 
+  onKeepWanted(from: Lsn): void {
+    this.parts.keeping.keep(from);
+  }
+
+  /** The cluster lost what was here from `from` on; other entries take these positions. */
+  onRewound(from: Lsn): void {
+    const { applied, reads, report, lag } = this.parts;
+    applied.rewindTo(from);
+    reads.rewindTo(from);
+    report.forgetFrom(from);
+    lag.applied(applied.reached);
+  }
+
   /** The log, and the database if there is one, are now at the snapshot. */
   onInstalled({ lsn }: Pick<SnapshotId, "lsn">): void {
     const { applied, writes, report, lag, neighbours } = this.parts;
+    if (lsn < applied.reached) this.onRewound((lsn + 1) as Lsn);
     neighbours.update();
     report.remember(lsn);
     lag.applied(lsn);
@@ -316,6 +347,7 @@ export class RunningNode {
   }
 
   metrics(): Record<string, number> {
+    const { discarded, copies } = this.parts;
     const { node, log, applied, writes, routing, database, lag, pageSyncing, links, report } =
       this.parts;
     const status = node.status();
@@ -323,6 +355,12 @@ export class RunningNode {
     return {
       term: status.term,
       leader: leading ? 1 : 0,
+      safeLsn: status.safeLsn,
+      inSync: copies.inSync.size,
+      degradedTotal: copies.counters.degraded,
+      ackTimeoutsTotal: copies.counters.ackTimeouts,
+      degraded: status.degraded ? 1 : 0,
+      discarded: discarded.list().length,
       voters: status.membership.filter((m) => m.kind !== "learner").length,
       members: status.membership.length,
       peersUp: status.membership.filter((m) => links.isUp(m.id)).length,

@@ -18,7 +18,7 @@ type Waiter = {
 
 export class Waiters {
   readonly #clock: Clock;
-  /** The highest LSN reached. Never falls. */
+  /** The highest LSN reached. Falls only by `rewindTo`. */
   #reached: Lsn;
   /** Those still waiting, in order of LSN. */
   #waiting: Waiter[] = [];
@@ -63,6 +63,11 @@ export class Waiters {
       waiter.cancelTimer();
       waiter.resolve();
     }
+  }
+
+  /** What was reached from `from` on was lost by the cluster, and other entries come in its place. */
+  rewindTo(from: Lsn): void {
+    this.#reached = Math.min(this.#reached, from - 1) as Lsn;
   }
 
   failAll(error: Error): void {

@@ -59,8 +59,8 @@ export type Message =
       readonly born: boolean;
     }
   /**
-   * The sender does not have `prevLsn` as the leader has it. Its log may agree up to `hint`, not beyond. `floor` is what
-   * its log begins after, if that may be an entry that was lost: who does not have it must send pages.
+   * The sender does not have `prevLsn` as the leader has it. Its log may agree up to `hint`, not beyond. `floor` is
+   * what its log begins after, if that may be an entry that was lost: who does not have it must send pages.
    */
   | {
       readonly type: "append-refused";

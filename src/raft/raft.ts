@@ -16,7 +16,8 @@
  *
  * Where to look: who leads → election.ts · is the leader alive → following.ts · entries out → replication.ts, in →
  * following.ts · what a leader accepts, leases, handing over → leading.ts · linearizable reads → read-index.ts · who
- * counts → membership.ts, quorum.ts · how many copies make a commit → rule/commit-rule.ts · what one follower has → progress.ts · shared state → core.ts, log-view.ts.
+ * counts → membership.ts, quorum.ts · how many copies make a commit → rule/commit-rule.ts · what one follower has →
+ * progress.ts · shared state → core.ts, log-view.ts.
  *
  * Deliberately not here: entry bodies are passed through and never read or cached; page sync is only asked for and
  * heard of; what becomes of entries that an asynchronous cluster loses (node/discarded/).
@@ -24,7 +25,9 @@
 
 import { assert, unreachable } from "../base/assert.ts";
 import {
+  type CommitRule,
   type Entry,
+  type EntryId,
   type Lsn,
   lsn,
   type NodeId,
@@ -46,6 +49,8 @@ import type {
   Ready,
   Refusal,
 } from "./ready.ts";
+
+import { weakerRule } from "./rule/commit-rule.ts";
 
 export type {
   HardState,
@@ -211,6 +216,23 @@ export class Raft {
   /** The log on disk no longer has the entries up to and including `base`. */
   logStartsAt(base: SnapshotId): void {
     this.#core.log.dropUpTo(base);
+  }
+
+  /** Whether this log, as far as it goes back, has that entry. */
+  holds(id: EntryId): boolean {
+    const { log } = this.#core;
+    return id.lsn < log.base.lsn || log.termAt(id.lsn) === id.term;
+  }
+
+  /** In force. */
+  get settings(): Settings {
+    return this.#core.log.settings;
+  }
+
+  /** The commit rule that is being followed: by a leader that is degraded, a weaker one than settings have. */
+  get commitRule(): CommitRule {
+    const { commitRule } = this.#core.log.settings;
+    return this.#leading?.isDegraded === true ? weakerRule(commitRule) : commitRule;
   }
 
   /** What entries from `from` on say has been kept, so that they may give way to the leader's; see `Ready.keepFrom`. */

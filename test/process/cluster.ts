@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Links } from "../../chaos/network/links.ts";
 import type { ClusterStatus, NodeStatus } from "../../src/node/report/node-status.ts";
 
 const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
@@ -18,6 +19,8 @@ export type TestNode = {
   readonly id: string;
   readonly port: number;
   readonly dir: string;
+  /** Where the other nodes reach it, if that is a proxy. */
+  readonly door?: number;
   /** Votes, and has no database. */
   readonly witness?: boolean;
   /** Its --id, if that is not `id`. */
@@ -30,6 +33,8 @@ export type ClusterOptions = {
   readonly nodes?: number;
   /** So many of the nodes, the last ones, are witnesses. */
   readonly witnesses?: number;
+  /** All that nodes say to each other goes through a proxy, which can break their links. */
+  readonly linked?: boolean;
   /** More arguments of `paceline start`, for every node. */
   readonly args?: readonly string[];
   /** Where data directories are made; a temp directory by default. */
@@ -41,6 +46,7 @@ export class TestCluster {
   readonly nodes: TestNode[] = [];
   readonly #args: readonly string[];
   readonly #processById = new Map<string, ChildProcess>();
+  #links: Links | undefined;
   readonly #outputById = new Map<string, string>();
 
   private constructor(dir: string, args: readonly string[]) {
@@ -58,6 +64,7 @@ export class TestCluster {
       const witness = i >= ports.length - (options.witnesses ?? 0);
       cluster.nodes.push({ id, port, dir: join(dir, id), witness });
     }
+    if (options.linked === true) await cluster.#link();
     for (const node of cluster.nodes) cluster.spawn(node);
     await cluster.leader();
     return cluster;
@@ -77,6 +84,21 @@ export class TestCluster {
     cluster.spawn(node);
     await cluster.leader();
     return cluster;
+  }
+
+  /** The links between the nodes of a cluster that was started with `linked`. */
+  get links(): Links {
+    if (this.#links === undefined) throw new Error("this cluster was not started with `linked`");
+    return this.#links;
+  }
+
+  async #link(): Promise<void> {
+    this.#links = new Links(this.nodes.map((node) => node.id));
+    const doors = await freePorts(this.nodes.length);
+    for (const [i, node] of this.nodes.entries()) {
+      this.nodes[i] = { ...node, door: doors[i]! };
+      await this.#links.listen(node.id, doors[i]!, node.port);
+    }
   }
 
   url(id: string): string {
@@ -106,7 +128,7 @@ export class TestCluster {
   spawn(node: TestNode, membership?: readonly string[]): void {
     const list = this.nodes
       .filter((n) => n.follow === undefined)
-      .map((n) => `${n.id}=127.0.0.1:${n.port}${n.witness === true ? "/witness" : ""}`)
+      .map((n) => `${n.id}=127.0.0.1:${n.door ?? n.port}${n.witness === true ? "/witness" : ""}`)
       .join(",");
     const place = node.follow === undefined ? ["--cluster", list] : ["--follow", node.follow];
     const child = spawn(
@@ -128,6 +150,7 @@ export class TestCluster {
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#processById.set(node.id, child);
+    void this.#links?.owner(node.id, child.pid);
     const keep = (chunk: Buffer) => {
       this.#outputById.set(node.id, (this.output(node.id) + chunk.toString()).slice(-40_000));
     };
@@ -251,6 +274,7 @@ export class TestCluster {
         clearTimeout(timer);
       }),
     );
+    this.#links?.close();
     if (options.keep !== true) rmSync(this.dir, { recursive: true, force: true });
   }
 

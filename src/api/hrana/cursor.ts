@@ -11,6 +11,7 @@
  * The baton is good at once: the batch is over when the first line leaves.
  */
 
+import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { parseJsonObject } from "../json-body.ts";
 import { elementsAt, fieldAt, fieldText } from "../json-slices.ts";
@@ -22,6 +23,7 @@ import { runUnit, type Wishes } from "./unit.ts";
 export type CursorAnswer = {
   readonly lines: Iterable<string>;
   readonly position: EntryId | undefined;
+  readonly acked?: AckLevel | undefined;
 };
 
 /** Small answers leave in one piece: fewer packets, and a client suite depends on it [hrana.md §3.2]. */
@@ -42,11 +44,11 @@ export async function runCursor(
     const unit = { requests: [decoder.batch(value["batch"])] };
     streams.admit(stream);
     const asked = withIndex(wishes, decoder.replicationIndex);
-    const { results, position } = await runUnit(backend, stream, unit, asked);
+    const { results, position, acked } = await runUnit(backend, stream, unit, asked);
     if (wishes.signal.aborted) streams.end(stream, "closed");
     const baton = stream.ended ? "null" : `"${streams.keep(stream)}"`;
     const head = `{"baton":${baton},"base_url":null}\n`;
-    return { lines: inPieces(head, entryLines(results[0] as string, position)), position };
+    return { lines: inPieces(head, entryLines(results[0] as string, position)), position, acked };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;

@@ -8,6 +8,7 @@
  */
 
 import type { SqlRequest } from "../../db/sql/request.ts";
+import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { lsn, term } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
@@ -29,6 +30,8 @@ export type HranaPorts = {
 export type Answer = {
   readonly text: string;
   readonly position: EntryId | undefined;
+  /** Of a write: the copies that it had when it was answered. */
+  readonly acked?: AckLevel | undefined;
   /** What the stream last set by `PRAGMA foreign_keys`. */
   readonly foreignKeys?: boolean | undefined;
 };
@@ -67,7 +70,8 @@ export async function runPipeline(
     if (closes || unwanted) streams.end(stream, "closed");
     const baton = stream.ended ? undefined : streams.keep(stream);
     const { foreignKeys } = stream;
-    return { text: pipelineText(baton, results), position: ran.position, foreignKeys };
+    const { position, acked } = ran;
+    return { text: pipelineText(baton, results), position, acked, foreignKeys };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;

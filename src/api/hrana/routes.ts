@@ -5,12 +5,13 @@
 
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { type EntryId, formatPosition } from "../../vocabulary.ts";
+import { formatPosition } from "../../vocabulary.ts";
 import { sendJson } from "../errors.ts";
 import { wishesOf } from "../wishes.ts";
 import { runCursor } from "./cursor.ts";
 import { type HranaPorts, runPipeline } from "./pipeline.ts";
 import { streamHeaders, streamWishOf } from "./stream-wish.ts";
+import type { UnitResults } from "./unit.ts";
 import { runV1 } from "./v1.ts";
 
 type Endpoint = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -32,7 +33,7 @@ export function addHranaRoutes(
     if (wish.whileOpen && answer.foreignKeys !== undefined) {
       reply.header(streamHeaders.foreignKeys, answer.foreignKeys ? "on" : "off");
     }
-    return sendJson(placed(reply, answer.position), 200, answer.text);
+    return sendJson(placed(reply, answer), 200, answer.text);
   };
   app.post("/v2/pipeline", pipeline);
   app.post("/v3/pipeline", pipeline);
@@ -40,23 +41,27 @@ export function addHranaRoutes(
   app.post("/v3/cursor", async (request, reply) => {
     const answer = await runCursor(ports, request.body, wishes(request, reply));
     const lines = Readable.from(bytesOf(answer.lines), { objectMode: false });
-    return placed(reply, answer.position).type("text/plain").send(lines);
+    return placed(reply, answer).type("text/plain").send(lines);
   });
 
   for (const type of ["execute", "batch"] as const) {
     app.post(`/v1/${type}`, async (request, reply) => {
       const asked = wishes(request, reply);
       const answer = await runV1(ports.backend, type, request.body, asked);
-      return sendJson(placed(reply, answer.position), answer.failed ? 400 : 200, answer.text);
+      return sendJson(placed(reply, answer), answer.failed ? 400 : 200, answer.text);
     });
   }
 }
 
-function placed(reply: FastifyReply, position: EntryId | undefined): FastifyReply {
+/** Where the answer comes from, and how safe the write is. */
+function placed(reply: FastifyReply, { position, acked }: Placed): FastifyReply {
+  if (acked !== undefined) reply.header("paceline-acked", acked);
   return position === undefined
     ? reply
     : reply.header("paceline-position", formatPosition(position));
 }
+
+type Placed = Pick<UnitResults, "position" | "acked">;
 
 function* bytesOf(pieces: Iterable<string>): Generator<Uint8Array> {
   for (const piece of pieces) yield Buffer.from(piece);

@@ -12,6 +12,7 @@ import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { SqlRequest, Unit } from "../../db/sql/request.ts";
 import type { RunOptions } from "../../node/route/run.ts";
+import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
 import type { Stream } from "./stream.ts";
@@ -24,6 +25,8 @@ export type UnitResults = {
   readonly results: readonly string[];
   /** Undefined when nothing ran. */
   readonly position: EntryId | undefined;
+  /** Of a write: the copies that it had when it was answered. */
+  readonly acked?: AckLevel | undefined;
 };
 
 const startPattern = /^\s*(?:begin|rollback)\b/i;
@@ -47,7 +50,7 @@ export async function runUnit(
     assert(answer.results.length === unit.requests.length, "there is one result for each request");
     stream.session = answer.session;
     stream.foreignKeys = answer.foreignKeys ?? foreignKeys;
-    return { results: answer.results, position: answer.position };
+    return { results: answer.results, position: answer.position, acked: answer.acked };
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
     if (stream.session !== undefined) {

@@ -29,12 +29,12 @@ export async function runV1(
   const asked = { ...withIndex(wishes, decoder.replicationIndex), session: undefined };
   const answer = await backend.run({ requests: [request] }, asked);
   if (answer.session !== undefined) backend.closeSession(answer.session);
-  const { position } = answer;
+  const { position, acked } = answer;
   const text = answer.results[0] as string;
   const response = fieldAt(text, 0, "response");
   const result = response === undefined ? undefined : fieldText(text, response, "result");
-  if (result !== undefined) return { text: `{"result":${result}}`, position, failed: false };
-  return { text: errorText(fieldText(text, 0, "error") ?? "{}"), position, failed: true };
+  if (result !== undefined) return { text: `{"result":${result}}`, position, acked, failed: false };
+  return { text: errorText(fieldText(text, 0, "error") ?? "{}"), position, acked, failed: true };
 }
 
 function decodeV1(

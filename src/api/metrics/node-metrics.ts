@@ -114,6 +114,12 @@ const helpByName: Readonly<Record<string, string>> = {
   durableLsn: "Last entry on the disk of this node.",
   committedLsn: "Last entry known to be safe by the commit rule.",
   appliedLsn: "Last entry in the served database.",
+  safeLsn: "Last entry known to be on a majority of the voters.",
+  inSync: "On the leader, members that have everything but what is on its way.",
+  degraded: "1 while copies are missing and a weaker commit rule does.",
+  degradedTotal: "Times that this leader became degraded.",
+  ackTimeoutsTotal: "Writes that did not get the copies they asked for in time.",
+  discarded: "Directories of entries that the cluster lost and this node has kept.",
   lagMs:
     "Milliseconds since this node surely had everything; grows under silence; -1 when unknown.",
   lagEntries:

@@ -21,6 +21,7 @@ import type { NodeId } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import type { Applying } from "../applying.ts";
 import type { Database } from "../database.ts";
+import { removeRewindRecord } from "../discarded/rewind-record.ts";
 import type { DatabaseDriver } from "../driver.ts";
 import type { Identity } from "../identity.ts";
 import type { Node } from "../node.ts";
@@ -189,6 +190,12 @@ export class PageSyncing {
     await writeKnownChecksum(disk, dir, image.position, image.checksum);
     await database.reopen(findings);
     await node.install(image.snapshot);
+    if (!node.holds(image.snapshot)) {
+      // Pages of a leader that lost the lead meanwhile, and what it had committed by a weak rule.
+      database.markDamaged(
+        `${formatPosition(image.snapshot)}, where the pages are, is not in the log`,
+      );
+    } else await removeRewindRecord(disk, dir);
     await removeInstallRecord(disk, dir);
     this.#ports.installed(image);
     applying.resumeAt({ lsn: image.snapshot.lsn, term: image.snapshot.term });

@@ -43,6 +43,12 @@ export type NodeStatus = {
   readonly upstream?: NodeId | undefined;
   /** Nodes that follow it without being members. */
   readonly downstream?: readonly { readonly id: NodeId; readonly address: string }[] | undefined;
+  /** By word of the leader: it has everything but what is on its way. Not known while no leader answers. */
+  readonly inSync?: boolean | undefined;
+  /** Directories in discarded/: entries that the cluster lost and that this node has kept. */
+  readonly discarded?: number | undefined;
+  /** On the leader only. */
+  readonly copies?: { readonly inSync: readonly NodeId[]; readonly degraded: boolean } | undefined;
 };
 
 export type ClusterStatus = {
@@ -52,6 +58,8 @@ export type ClusterStatus = {
   readonly commitRule: string;
   /** What the cluster has agreed on, the commit rule included. */
   readonly settings: Settings;
+  /** Copies are missing, and a weaker commit rule does meanwhile. Not known while no leader answers. */
+  readonly degraded?: boolean | undefined;
   readonly nodes: readonly NodeStatus[];
 };
 

@@ -40,6 +40,10 @@ export type ReportPorts = {
   takesWrites(): boolean;
   /** Resolves once this node has applied `lsn`. */
   reached(lsn: Lsn): Promise<void>;
+  /** Members in sync, on the leader. */
+  inSync(): readonly NodeId[];
+  /** Entries lost by the cluster and kept here, by directory. */
+  discarded(): number;
   urlOf(address: string): string;
 };
 
@@ -66,6 +70,13 @@ export class StatusReport {
     this.#checksumByLsn.set(lsn, formatHash(served.checksum()));
     if (this.#checksumByLsn.size > 20_000) {
       this.#checksumByLsn.delete(this.#checksumByLsn.keys().next().value!);
+    }
+  }
+
+  /** What was remembered from `from` on stands for entries that were lost. */
+  forgetFrom(from: Lsn): void {
+    for (const lsn of this.#checksumByLsn.keys()) {
+      if (lsn >= from) this.#checksumByLsn.delete(lsn);
     }
   }
 
@@ -101,6 +112,11 @@ export class StatusReport {
         children.length === 0
           ? undefined
           : children.map(({ id, address: at }) => ({ id, address: at })),
+      discarded: this.#ports.discarded(),
+      copies:
+        raft.role === "leader"
+          ? { inSync: this.#ports.inSync(), degraded: raft.degraded }
+          : undefined,
     };
   }
 
@@ -125,13 +141,15 @@ export class StatusReport {
     const { identity } = this.#ports;
     const raft = this.#ports.raft();
     const nodes = await this.#askAll(raft.membership);
+    const copies = nodes.find((node) => node.id === raft.leader)?.copies;
     return {
       clusterId: identity.clusterId,
       term: raft.term,
       leader: raft.leader,
       commitRule: raft.settings.commitRule,
       settings: raft.settings,
-      nodes,
+      degraded: copies?.degraded,
+      nodes: nodes.map((node) => ({ ...node, inSync: copies?.inSync.includes(node.id) })),
     };
   }
 

@@ -2,10 +2,10 @@
  * How a request goes from one node to another over HTTP.
  *
  *   POST /internal/run
- *     body    { onwards, consistency, minPosition, session, deadlineMs, foreignKeys, requests }, the requests as Hrana
- *             has them, so that the receiver decodes them as it decodes a client's
- *     200     one line { position, session, foreignKeys, lengths }, then the results, one after the other; lengths
- *             count UTF-16 units, so that nobody parses a result on the way
+ *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, foreignKeys, requests }, the requests as
+ *             Hrana has them, so that the receiver decodes them as it decodes a client's
+ *     200     one line { position, session, foreignKeys, acked, lengths }, then the results, one after the other;
+ *             lengths count UTF-16 units, so that nobody parses a result on the way
  *     else    { code, message }: a ClientError
  *   POST /internal/close-session
  *     body    { session }
@@ -27,6 +27,7 @@ import { ProtocolError } from "../../base/errors.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { wireRequest } from "../../db/sql/wire-request.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
+import { formatAck, parseAck } from "../rule/ack.ts";
 import { formatConsistency, type RunAnswer, type RunOptions } from "./run.ts";
 
 export const internalPaths = {
@@ -62,6 +63,7 @@ export function encodeRun(unit: Unit, options: RunOptions, onwards: boolean): st
     minPosition: options.minPosition && formatPosition(options.minPosition),
     session: options.session,
     deadlineMs: options.deadlineMs,
+    ack: options.ack && formatAck(options.ack),
     foreignKeys: unit.foreignKeys,
     requests: unit.requests.map(wireRequest),
   });
@@ -72,6 +74,7 @@ export function encodeAnswer(answer: RunAnswer): string {
     position: formatPosition(answer.position),
     session: answer.session,
     foreignKeys: answer.foreignKeys,
+    acked: answer.acked,
     lengths: answer.results.map((result) => result.length),
   });
   return `${head}\n${answer.results.join("")}`;
@@ -101,10 +104,13 @@ export function decodeAnswer(text: string): RunAnswer {
     position,
     session: typeof head.session === "string" ? head.session : undefined,
     foreignKeys: typeof head.foreignKeys === "boolean" ? head.foreignKeys : undefined,
+    acked: typeof head.acked === "string" ? parseAck(head.acked)?.level : undefined,
   };
 }
 
-type Head = { readonly [key in "position" | "session" | "foreignKeys" | "lengths"]?: unknown };
+type Head = {
+  readonly [key in "position" | "session" | "foreignKeys" | "acked" | "lengths"]?: unknown;
+};
 
 function parse(text: string): Head {
   try {

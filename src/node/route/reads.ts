@@ -48,7 +48,7 @@ type PinnedRead = {
 
 export class Reads {
   readonly #ports: ReadPorts;
-  /** Highest LSN that any request through this node has seen acknowledged. Never falls. */
+  /** Highest LSN that any request through this node has seen acknowledged. Falls only by `rewindTo`. */
   #sessionLsn: Lsn = 0 as Lsn;
   readonly #pinnedById = new Map<string, PinnedRead>();
   readonly #freshness: Freshness;
@@ -62,6 +62,11 @@ export class Reads {
   /** A request through this node was answered at this position: session reads will wait for it. */
   saw(position: EntryId): void {
     if (position.lsn > this.#sessionLsn) this.#sessionLsn = position.lsn;
+  }
+
+  /** The cluster lost its entries from `from` on, whoever saw them. */
+  rewindTo(from: Lsn): void {
+    this.#sessionLsn = Math.min(this.#sessionLsn, from - 1) as Lsn;
   }
 
   /** Runs a read-only unit. Throws ClientError: TOO_STALE, NO_LEADER, NOT_READY, STATEMENT_TIMEOUT. */

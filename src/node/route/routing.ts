@@ -98,6 +98,7 @@ export class Routing {
       session: options.session,
       bytes: bytesOf(unit),
       origin: options.origin,
+      ack: options.ack,
       signal: options.signal,
     });
   }

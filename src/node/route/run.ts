@@ -8,6 +8,7 @@
  */
 
 import type { EntryId, NodeId } from "../../vocabulary.ts";
+import type { Ack, AckLevel } from "../rule/ack.ts";
 
 /**
  * How fresh a read must be.
@@ -30,6 +31,8 @@ export type RunOptions = {
   readonly minPosition: EntryId | undefined;
   /** Handle of an open transaction, from an earlier answer. */
   readonly session: string | undefined;
+  /** More copies than the commit rule asks for, before a write is answered. */
+  readonly ack?: Ack | undefined;
   /** Milliseconds that the caller is willing to wait, counted from now. */
   readonly deadlineMs: number | undefined;
   /** The node that the client talks to, when that is not the one that runs it. */
@@ -45,6 +48,8 @@ export type RunAnswer = {
   readonly position: EntryId;
   /** Set while a transaction is open. */
   readonly session: string | undefined;
+  /** Of a write: the copies that it had when it was answered. */
+  readonly acked?: AckLevel | undefined;
   /** The unit changed `PRAGMA foreign_keys`: the stream's next units bring it along (Unit.foreignKeys). */
   readonly foreignKeys?: boolean | undefined;
 };

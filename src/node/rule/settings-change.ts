@@ -28,7 +28,6 @@ export type SettingsPorts = {
 /** What this version can do. The words for the rest are taken, so that a newer node is understood. */
 const supportedLogKinds: readonly Settings["logKind"][] = ["pages"];
 const supportedCoordinators: readonly Settings["coordinator"][] = ["quorum"];
-const supportedRules: readonly Settings["commitRule"][] = ["quorum"];
 
 export class SettingsChange {
   readonly #ports: SettingsPorts;
@@ -117,7 +116,6 @@ export function contradictionIn(
   if (!supportedCoordinators.includes(coordinator)) {
     return `this version has no coordinator ${coordinator} yet`;
   }
-  if (!supportedRules.includes(commitRule)) return `this version has no rule ${commitRule} yet`;
   if (commitRule === "quorum" && whenCopiesMissing === "degrade" && coordinator === "quorum") {
     return (
       "rule quorum cannot degrade: without a majority nobody leads. " +

@@ -37,9 +37,9 @@ export class Outcomes {
   }
 
   /** Resolves when the entry is committed and applied here; throws ClientError otherwise. */
-  of(id: EntryId, bytes: number): Promise<void> {
+  of(id: EntryId, bytes: number, timeoutMs: number = this.#timeoutMs): Promise<void> {
     return new Promise((resolve, reject) => {
-      const cancelTimer = this.#clock.after(this.#timeoutMs, () => {
+      const cancelTimer = this.#clock.after(timeoutMs, () => {
         const { lsn } = id;
         if (this.#pendingByLsn.get(lsn)?.term === id.term) this.#settle(lsn, unknownOutcome(id));
       });

@@ -8,6 +8,7 @@ import type { Unit } from "../../db/sql/request.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { RunAnswer } from "../route/run.ts";
+import type { Ack } from "../rule/ack.ts";
 
 /** One unit on its way. */
 export type WriteItem = {
@@ -16,6 +17,8 @@ export type WriteItem = {
   readonly session: string | undefined;
   /** The node it came through, when that is another one. */
   readonly origin: NodeId | undefined;
+  /** More copies than the commit rule asks for, before it is answered. */
+  readonly ack: Ack | undefined;
   /** Rough size, for the bound on a batch. */
   readonly bytes: number;
   /** Monotonic time at which it is refused if it has not been started. */

@@ -20,44 +20,21 @@ import type { Hash64 } from "../../base/hash.ts";
 import type { WriterRun } from "../../db/process/writer.ts";
 import type { Recording } from "../../db/record/recording.ts";
 import type { Unit } from "../../db/sql/request.ts";
-import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader, stampChecksum } from "../../payload/pages.ts";
 import { pagesSection } from "../../payload/sections.ts";
-import type { Proposal } from "../../raft/raft.ts";
 import { type EntryId, type Lsn, type NodeId, type Term, zeroEntryId } from "../../vocabulary.ts";
 import type { WriterProcess } from "../driver.ts";
 import type { RunAnswer } from "../route/run.ts";
-import { type AppliedHashes, HeadTable } from "./head-table.ts";
+import { answer } from "./answers.ts";
+import { HeadTable } from "./head-table.ts";
 import { Outcomes } from "./outcomes.ts";
 import { OwnPages } from "./own-pages.ts";
+import type { WritePorts } from "./ports.ts";
 import { sessionGone, type WriteItem, WriteQueue } from "./queue.ts";
 import { sameRecording } from "./recording.ts";
 import { isTooLarge, metDiskFailure } from "./run-limits.ts";
 import { OpenSession } from "./session.ts";
-
-/** What writing needs from the rest of the node. */
-export type WritePorts = {
-  readonly self: NodeId;
-  readonly clock: Clock;
-  /** So many random bytes, as hex digits. */
-  randomHex(bytes: number): string;
-  propose(body: Uint8Array): Proposal;
-  last(): EntryId;
-  /** Resolves once everything in the log is applied here. */
-  drained(): Promise<void>;
-  makeScratch(): Promise<{ path: string }>;
-  hashes(): AppliedHashes;
-  spawnWriter(): WriterProcess;
-  /** What the writer is to record besides pages; undefined is nothing. */
-  recording(): Recording | undefined;
-  /** Resolves if this node leads `term`, as of some moment after the call; throws ClientError if not. */
-  confirmLead(term: Term): Promise<void>;
-  onEvent(line: string): void;
-  /** The scratch cannot be written. Another node should lead. */
-  diskFailed(): void;
-  failed(error: Error): void;
-};
 
 export class Writes {
   readonly #ports: WritePorts;
@@ -136,7 +113,7 @@ export class Writes {
    */
   run(
     unit: Unit,
-    options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin">,
+    options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin" | "ack">,
   ): Promise<RunAnswer> {
     if (this.#state === "off") return Promise.reject(notLeader());
     const { session } = options;
@@ -148,6 +125,7 @@ export class Writes {
         session,
         bytes: options.bytes,
         origin: options.origin,
+        ack: options.ack,
         startByMs: this.#ports.clock.nowMs() + limits.requestWaitMs,
         signal: options.signal,
         attempts: 0,
@@ -324,7 +302,8 @@ export class Writes {
       }
       position = proposed;
       this.#seen = proposed;
-      fate = this.outcomes.of(proposed, body.byteLength + (reply.pages?.byteLength ?? 0));
+      const bytes = body.byteLength + (reply.pages?.byteLength ?? 0);
+      fate = this.outcomes.of(proposed, bytes, this.#ports.patienceMs());
       fate.catch(() => {});
       this.#tail = fate;
     }
@@ -359,18 +338,16 @@ export class Writes {
   ): void {
     const session = reply.open ? this.#session?.id : undefined;
     const term = this.#term;
-    const seen = state.entered ? state.fate : state.fate.then(() => this.#ports.confirmLead(term));
+    const { entered, position } = state;
+    const sinceMs = this.#ports.clock.nowMs();
+    const seen = entered ? state.fate : state.fate.then(() => this.#ports.confirmLead(term));
     seen.then(
       () => {
-        for (const [i, item] of items.entries()) {
-          const last = i === items.length - 1;
-          item.resolve({
-            results: reply.outcomes[i]!.results,
-            position: state.position,
-            session: last ? session : undefined,
-            foreignKeys: reply.outcomes[i]!.foreignKeys,
-          });
-        }
+        answer(items, {
+          ...{ outcomes: reply.outcomes, position, session },
+          acked: entered ? this.#ports.rule() : undefined,
+          reached: (ack) => this.#ports.reached(position, ack, sinceMs),
+        });
       },
       (error: Error) => {
         for (const item of items) item.reject(error);
