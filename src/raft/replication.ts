@@ -18,9 +18,9 @@ import { counts, memberOf } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { reachedByMajority } from "./quorum.ts";
-import { isCaretaker } from "./rule/priority.ts";
 import { type Copies, reachedByRule, weakerRule } from "./rule/commit-rule.ts";
 import { Degradation } from "./rule/degradation.ts";
+import { isCaretaker } from "./rule/priority.ts";
 
 /** Entries of unknown size in one append. The driver cuts by bytes, and the rest follows after the answer. */
 const unsizedEntriesMax = 256;
