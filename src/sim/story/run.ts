@@ -7,6 +7,7 @@ import { formatHash } from "../../base/hash.ts";
 import { Prng } from "../../base/prng.ts";
 import { limits } from "../../limits.ts";
 import type { RunningNode } from "../../node/running-node.ts";
+import type { NodeId } from "../../vocabulary.ts";
 import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
 import { checkHistory, History } from "./history.ts";
@@ -123,6 +124,9 @@ function leaveSomeDown(world: World, faults: Faults, prng: Prng): void {
   for (let i = 0; i < spare; i++) {
     const node = world.node(voters[prng.integer(0, voters.length)]!.id)!;
     if (world.keptDown.has(node) || !faults.mayHarm(node)) continue;
+    // Those that never want to lead take no writes: somebody else must be left.
+    const isLeft = (id: NodeId) => id !== node.id && !world.keptDown.has(world.node(id)!);
+    if (!voters.some(({ id, priority }) => priority !== "never" && isLeft(id))) continue;
     world.keptDown.add(node);
     world.tell("--", `${node.id} stays down for good`);
     node.die("power");
