@@ -139,8 +139,11 @@ export class Reads {
     let lsn = minPosition?.lsn ?? (0 as Lsn);
     let byLease = false;
     if (consistency.type === "session" && this.#sessionLsn > lsn) lsn = this.#sessionLsn;
-    const isBounded = consistency.type === "bounded";
-    if (isBounded && !this.#ports.hasLease()) await this.#freshness.atMost(consistency.maxLagMs);
+    if (consistency.type === "bounded") {
+      // A leader knows by itself; but a new one has yet to apply what it knows to be committed.
+      if (!this.#ports.hasLease()) await this.#freshness.atMost(consistency.maxLagMs);
+      else if (this.#ports.committedLsn() > lsn) lsn = this.#ports.committedLsn();
+    }
     if (consistency.type === "linearizable" || consistency.type === "leader") {
       byLease = this.#ports.hasLease();
       const index = byLease ? this.#ports.committedLsn() : await this.#ports.readIndex();
