@@ -49,6 +49,8 @@ export interface Backend {
   verifyHere(): Promise<NodeVerdict>;
   /** Resolves with the new leader when it leads. Without `to` the most advanced voter is taken. */
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
+  /** Resolves when this node leads. Only under a manual coordinator. */
+  promote(acceptLoss: boolean): Promise<{ readonly leader: NodeId }>;
   addMember(member: Member): Promise<void>;
   removeMember(id: NodeId): Promise<void>;
   setPriority(id: NodeId, priority: Priority): Promise<void>;

@@ -112,6 +112,12 @@ export class NodeBackend implements Backend {
     );
   }
 
+  async promote(acceptLoss: boolean): Promise<{ readonly leader: NodeId }> {
+    const { promotion, self } = this.#running.parts;
+    await promotion.promote(acceptLoss);
+    return { leader: self };
+  }
+
   async addMember(member: Member): Promise<void> {
     const leader = this.#otherLeader();
     if (leader !== undefined) {

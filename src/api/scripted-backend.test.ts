@@ -60,6 +60,9 @@ export class ScriptedBackend implements Backend {
       role: "leader",
       kind: "voter",
       priority: 0,
+      born: true,
+      term: term(3),
+      durableTerm: term(3),
       reachable: true,
       durableLsn: lsn(7),
       committedLsn: lsn(7),
@@ -133,6 +136,10 @@ export class ScriptedBackend implements Backend {
 
   follow(): FollowAnswer {
     return { clusterId: "c", way: [] };
+  }
+
+  async promote(): Promise<{ leader: ReturnType<typeof nodeId> }> {
+    return { leader: nodeId("a") };
   }
 
   async setPriority(): Promise<void> {}

@@ -64,8 +64,17 @@ test("status has all fields, null where nothing is known", async (t) => {
   ]);
   assert.equal(json.leader, null);
   assert.deepEqual(Object.keys(json.nodes[0]).sort(), [
-    ...["appliedLsn", "checksum", "committedLsn", "durableLsn", "id", "kind"],
-    ...["lagBytes", "lagEntries", "lagMs", "priority", "reachable", "role", "url"],
+    ...[
+      "appliedLsn",
+      "born",
+      "checksum",
+      "committedLsn",
+      "durableLsn",
+      "durableTerm",
+      "id",
+      "kind",
+    ],
+    ...["lagBytes", "lagEntries", "lagMs", "priority", "reachable", "role", "term", "url"],
   ]);
 });
 

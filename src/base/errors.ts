@@ -56,6 +56,7 @@ export const errorCodes = {
   POSITION_AHEAD: { retry: "later", status: 409 },
   POSITION_UNKNOWN: { retry: "never", status: 409 },
   NOT_RECORDED: { retry: "never", status: 409 },
+  PROMOTION_REFUSED: { retry: "never", status: 409 },
   STORAGE: { retry: "elsewhere", status: 503 },
   UNKNOWN_OUTCOME: { retry: "ask-first", status: 504 },
   INTERNAL: { retry: "later", status: 500 },

@@ -13,6 +13,7 @@ import { addChanges } from "./changes/verb.ts";
 import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
 import { addMember } from "./operate/member.ts";
+import { addPromote } from "./operate/promote.ts";
 import { addRemove } from "./remove.ts";
 import { addRouter } from "./routing/router.ts";
 import { addShell } from "./shell.ts";
@@ -53,6 +54,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addAdd,
     addRemove,
     addMember,
+    addPromote,
     addBackup,
     addRestore,
     addChanges,

@@ -12,6 +12,7 @@ import { Applying } from "./applying.ts";
 import { Keeping } from "./discarded/keeping.ts";
 import type { Links } from "./driver.ts";
 import { HandOver } from "./lead/hand-over.ts";
+import { Promotion } from "./lead/promotion.ts";
 import { Members } from "./members.ts";
 import { Node } from "./node.ts";
 import type { Opened, OpenOptions } from "./open.ts";
@@ -251,7 +252,14 @@ function assembleCare(
   whole: Whole,
 ): Pick<
   NodeParts,
-  "members" | "handOver" | "upkeep" | "pageSyncing" | "logStart" | "keeping" | "report"
+  | "members"
+  | "handOver"
+  | "promotion"
+  | "upkeep"
+  | "pageSyncing"
+  | "logStart"
+  | "keeping"
+  | "report"
 > {
   const { self, dir, disk, driver, clock, forwarder, onEvent } = options;
   const { node, log, links, identity, database, applying, applied, lag, writes, raft, tree } =
@@ -305,7 +313,16 @@ function assembleCare(
     failed: (error) => whole().onFailed(error),
   });
   const handOver = new HandOver({ self, clock, node, links, writes, database, onEvent });
-  return { members, handOver, upkeep, pageSyncing, logStart, keeping, report };
+  const promotion = new Promotion({
+    ...{ self, clock, node, onEvent },
+    ask: (member) => forwarder.status(member.address, limits.forwardConnectMs),
+    askSwitchover: async (leader) => {
+      const body = JSON.stringify({ to: self });
+      const request = { method: "POST", path: "/admin/switchover", body } as const;
+      await forwarder.ask(leader.address, request, limits.requestWaitMs);
+    },
+  });
+  return { members, handOver, promotion, upkeep, pageSyncing, logStart, keeping, report };
 }
 
 /** How long a comparison of checksums waits until this node is where the other one was. */

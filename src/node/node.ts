@@ -19,6 +19,7 @@ import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
+import type { PromotionOrder } from "../raft/election.ts";
 import type { Envelope } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { MembershipChange, Proposal, RaftStatus, Ready } from "../raft/ready.ts";
@@ -142,6 +143,11 @@ export class Node {
 
   transferTo(node: NodeId): string | undefined {
     return this.#input(() => this.#raft.transferTo(node, this.#clock.nowMs()));
+  }
+
+  /** An operator's word: this node leads a new term. Why not, if that is settled at once. */
+  promote(order: PromotionOrder): string | undefined {
+    return this.#input(() => this.#raft.promote(order, this.#clock.nowMs()));
   }
 
   setElectable(yes: boolean): void {

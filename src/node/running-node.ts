@@ -7,7 +7,7 @@
  *   database whole or damaged      database.ts        reading                     reads.ts
  *   pages instead of log           page-syncing.ts    members, space              members.ts, upkeep.ts
  *   how it is                      status-report.ts   how it begins               open.ts
- *   giving the lead away           lead/hand-over.ts
+ *   giving the lead away           lead/hand-over.ts  being given it by hand     lead/promotion.ts
  *
  * A witness is the same node without a database: no readers, no writer, no page sync; entries are only kept.
  */
@@ -37,6 +37,7 @@ import type { Keeping } from "./discarded/keeping.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
 import type { Identity } from "./identity.ts";
 import type { HandOver } from "./lead/hand-over.ts";
+import type { Promotion } from "./lead/promotion.ts";
 import type { Members } from "./members.ts";
 import type { Leadership, Node } from "./node.ts";
 import { logBeginsNote, membersNote, type Note } from "./notes.ts";
@@ -77,6 +78,7 @@ export type NodeParts = {
   readonly forwarder: Forwarding;
   readonly members: Members;
   readonly handOver: HandOver;
+  readonly promotion: Promotion;
   readonly settings: SettingsChange;
   readonly copies: Copies;
   /** What a new cluster begins with, if not with the defaults. */

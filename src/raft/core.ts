@@ -105,6 +105,11 @@ export class Core {
     return memberOf(this.log.membership, this.id)?.kind;
   }
 
+  /** Leaders are appointed by an operator: nobody stands by itself. */
+  get isManual(): boolean {
+    return this.log.settings.coordinator === "manual";
+  }
+
   /** Whether this node leads only to hand over. */
   get isCaretaker(): boolean {
     return isCaretaker(memberOf(this.log.membership, this.id));

@@ -20,6 +20,13 @@
  * Priority. Whoever would rather lead stands first: each voter of a higher priority that may be alive is waited for a
  * little. Nothing depends on it; a leader of lower priority hands over later (node/lead/).
  *
+ * Promotion. Under a manual coordinator nobody stands by itself; an operator promotes a node, and it leads a new term
+ * without a majority. Terms are what fences: those that are reached enter the new term before the node leads, so that
+ * an old leader among them has stopped by then. They refuse if they have more than the node; whether that counts is
+ * the operator's word. Two nodes that are promoted apart from each other must not lead the same term: the term of a
+ * promotion is the next multiple of `promotionStep`, and some for the place of the node among the members. Elections by
+ * order (a switchover) count on from there, and never as far as the next place.
+ *
  * Not here: whether a leader is alive, and therefore votes are refused (following.ts).
  */
 
@@ -35,6 +42,21 @@ import { isCaretaker } from "./rule/priority.ts";
 const linkLostJitterMs = 150;
 /** So many voters of higher priority are waited for: an election must not take long because many are away. */
 const politeMax = 2;
+/** Terms of promotions: multiples of this, plus the node's place among the members times `promotionPlace`. */
+const promotionStep = 10_000;
+const promotionPlace = 100;
+/** How long a promotion waits for those who should answer. */
+const promotionMs = 1_000;
+
+/** An operator's word that a node shall lead. */
+export type PromotionOrder = {
+  /** Highest term that anybody who was asked has seen. */
+  readonly aboveTerm: Term;
+  /** Those who were reached, and must answer. */
+  readonly expected: readonly NodeId[];
+  /** Lead even if some of them do not answer, or have more. */
+  readonly acceptLoss: boolean;
+};
 
 type VoteRequest = Extract<Message, { type: "vote" | "prevote" }>;
 
@@ -42,7 +64,9 @@ export class Election {
   readonly #core: Core;
   /** When we stand for election unless a leader is heard. Drawn anew whenever it is pushed back. */
   #deadlineMs = 0;
-  #phase: "idle" | "prevote" | "vote" = "idle";
+  #phase: "idle" | "prevote" | "vote" | "promotion" = "idle";
+  /** What the operator said, while `#phase` is promotion. */
+  #promotion: PromotionOrder | undefined;
   /** Answers of those who count, our own included. */
   #votes = new Map<NodeId, Verdict>();
   /** The link to the last leader broke: it is surely gone, so failed attempts are repeated quickly. */
@@ -53,7 +77,7 @@ export class Election {
     this.postpone();
   }
 
-  get phase(): "idle" | "prevote" | "vote" {
+  get phase(): "idle" | "prevote" | "vote" | "promotion" {
     return this.#phase;
   }
 
@@ -69,6 +93,7 @@ export class Election {
   /** Someone else leads, or we do: no election of ours is open. */
   end(): void {
     this.#phase = "idle";
+    this.#promotion = undefined;
     this.#votes.clear();
   }
 
@@ -106,6 +131,33 @@ export class Election {
     return this.#isWon();
   }
 
+  /** Enters a new term to lead it by an operator's word. What comes of it: `promotionResult`. */
+  startPromotion(order: PromotionOrder): void {
+    const core = this.#core;
+    const place = core.log.membership.findIndex((member) => member.id === core.id);
+    const above = Math.max(core.term, order.aboveTerm);
+    const step = Math.floor(above / promotionStep) + 1;
+    core.enterTerm(
+      term(step * promotionStep + (place % (promotionStep / promotionPlace)) * promotionPlace),
+    );
+    core.voteFor(core.id);
+    core.becomeCandidate();
+    this.#open("promotion", true);
+    this.#promotion = order;
+    this.#deadlineMs = core.nowMs + promotionMs;
+  }
+
+  /** How a promotion stands. Undefined when there is none. */
+  promotionResult(): "won" | "lost" | "open" | undefined {
+    const order = this.#promotion;
+    if (this.#phase !== "promotion" || order === undefined) return undefined;
+    const votes = order.expected.map((id) => this.#votes.get(id));
+    if (order.acceptLoss) return votes.includes(undefined) && !this.isDue() ? "open" : "won";
+    if (votes.includes("refused")) return "lost";
+    if (!votes.includes(undefined)) return "won";
+    return this.isDue() ? "lost" : "open";
+  }
+
   /** Answers a request of our own term (votes) or of any (pre-votes). `isQuiet`: a leader may still be alive. */
   onRequest(from: NodeId, theirTerm: Term, request: VoteRequest, isQuiet: boolean): void {
     const core = this.#core;
@@ -134,6 +186,10 @@ export class Election {
     from: NodeId,
     reply: Extract<Message, { type: "vote-reply" | "prevote-reply" }>,
   ): "won" | "lost" | "open" {
+    if (this.#phase === "promotion" && reply.type === "vote-reply") {
+      this.#votes.set(from, reply.verdict);
+      return this.promotionResult() ?? "open";
+    }
     const wanted = reply.type === "prevote-reply" ? "prevote" : "vote";
     if (this.#phase !== wanted) return "open";
     if (reply.type === "prevote-reply" && reply.forTerm !== this.#core.term + 1) return "open";
@@ -156,7 +212,7 @@ export class Election {
     return Math.min(this.#core.betterCount, politeMax) * linkLostJitterMs;
   }
 
-  #open(phase: "prevote" | "vote", transfer = false): void {
+  #open(phase: "prevote" | "vote" | "promotion", transfer = false): void {
     const { id, log, isBorn, timing, prng, nowMs } = this.#core;
     this.#phase = phase;
     this.#votes.clear();
@@ -166,7 +222,7 @@ export class Election {
       : [timing.leaseOverMs, timing.electionTimeoutMinMs];
     // "Raft uses randomized election timeouts to ensure that split votes are rare" [Raft §5.2].
     this.#deadlineMs = nowMs + prng.integer(...retry);
-    if (this.#isWon()) return;
+    if (phase !== "promotion" && this.#isWon()) return;
     for (const member of log.membership) {
       if (member.id === id || !counts(member)) continue;
       const request = { last: log.last, born: isBorn };

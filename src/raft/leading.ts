@@ -100,7 +100,7 @@ export class Leading {
     // membership changes"].
     if (!this.#isCommittedInTerm) return { accepted: false, why: "not-ready" };
     // One at a time, or the majorities before the first and after the second need not overlap [Raft thesis §4.1].
-    if (log.membershipLsn > log.safeLsn) return { accepted: false, why: "membership-busy" };
+    if (log.membershipLsn > this.#settledLsn) return { accepted: false, why: "membership-busy" };
     const next = changed(log.membership, change);
     if (next === undefined) return { accepted: false, why: "membership-refused" };
     const before = new Set(log.membership.filter(counts).map((member) => member.id));
@@ -116,7 +116,7 @@ export class Leading {
     const { log } = this.#core;
     if (this.#transfer !== undefined) return { accepted: false, why: "transferring" };
     if (!this.#isCommittedInTerm) return { accepted: false, why: "not-ready" };
-    if (log.settingsLsn > log.safeLsn) return { accepted: false, why: "settings-busy" };
+    if (log.settingsLsn > this.#settledLsn) return { accepted: false, why: "settings-busy" };
     return { accepted: true, entry: this.#append("settings", encodeSettings(settings)) };
   }
 
@@ -183,9 +183,17 @@ export class Leading {
    * leads until that is committed, not counting itself [§4.2.2].
    */
   isOver(): boolean {
-    const { nowMs, timing, log } = this.#core;
-    if (nowMs - this.replication.heardMs(nowMs) >= timing.electionTimeoutMaxMs) return true;
-    return log.safeLsn >= log.membershipLsn && !this.#isCounted();
+    const { nowMs, timing, log, isManual } = this.#core;
+    const isAlone = nowMs - this.replication.heardMs(nowMs) >= timing.electionTimeoutMaxMs;
+    // Whom an operator appointed leads until another one is.
+    if (isAlone && !isManual) return true;
+    return this.#settledLsn >= log.membershipLsn && !this.#isCounted();
+  }
+
+  /** Up to where members and settings need not be feared to go. Under a manual coordinator that is nowhere sure. */
+  get #settledLsn(): Lsn {
+    const { log, isManual } = this.#core;
+    return isManual ? log.committedLsn : log.safeLsn;
   }
 
   /** The last words: refuses all reads, and names a successor if we are no longer part of the cluster. */
@@ -252,8 +260,9 @@ export class Leading {
       }
       assert(this.#uncommittedBytes >= 0, "more bytes committed than proposed");
       if (!this.#isCommittedInTerm) {
-        // Marks move only onto entries of our own term, and the no-op, the first of them, needs a majority by any rule.
-        assert(log.safeLsn >= this.#firstLsn, "a commit of this term below its no-op");
+        // Marks move only onto entries of our own term, and the no-op, the first of them, needs a majority by any rule;
+        // or, under a manual coordinator, the copies of the rule.
+        assert(this.#settledLsn >= this.#firstLsn, "a commit of this term below its no-op");
         this.#isCommittedInTerm = true;
         this.#reads.onCommittedInTerm(this.replication.round + 1);
         this.#core.expectBirth({ lsn: this.#firstLsn, term });

@@ -215,6 +215,16 @@ export class LogView {
     this.#safeLsn = to;
   }
 
+  /**
+   * Safe cannot be more than this at once: with settings that appoint leaders by hand begins another meaning of safe
+   * (rule/commit-rule.ts), so the mark stops at them first.
+   */
+  safeMax(): Lsn {
+    const latest = this.#settings.at(-1)!;
+    const isBorder = latest.lsn > this.#safeLsn && latest.settings.coordinator === "manual";
+    return isBorder && this.settings.coordinator !== "manual" ? latest.lsn : this.#last.lsn;
+  }
+
   /** The first members or settings that are not safe: a weak rule commits nothing from there on. */
   firstUnsafeChange(): number {
     let first = Number.POSITIVE_INFINITY;
@@ -293,11 +303,12 @@ export class LogView {
 
   /**
    * What is safe because of what is committed. By a strong rule all of it is; by a weak one still the latest change of
-   * members or settings, which no weak commit passes while it is not safe.
+   * members or settings, which no weak commit passes while it is not safe; under a manual coordinator nothing is.
    */
   #surelySafe(): Lsn {
     const at = this.#committedLsn;
     if (!this.#isWeakAt(at)) return at;
+    if (this.#settingsAt(at).coordinator === "manual") return lsn(0);
     const changes = [...this.#memberships.slice(1), ...this.#settings.slice(1)];
     return lsn(Math.max(0, ...changes.map((change) => change.lsn).filter((l) => l <= at)));
   }

@@ -18,6 +18,11 @@ export function majority(n: number): number {
  * place: it is called for every acknowledgement and does not allocate.
  */
 export function reachedByMajority(values: number[]): number {
+  return reachedBy(values, majority(values.length));
+}
+
+/** The highest value that `count` of them have reached. Sorts `values` in place. */
+export function reachedBy(values: number[], count: number): number {
   const n = values.length;
   if (n === 0) return Number.NEGATIVE_INFINITY;
   for (let i = 1; i < n; i++) {
@@ -29,7 +34,7 @@ export function reachedByMajority(values: number[]): number {
     }
     values[j + 1] = value;
   }
-  return values[majority(n) - 1]!;
+  return values[Math.min(count, n) - 1]!;
 }
 
 /**

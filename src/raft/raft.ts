@@ -36,9 +36,10 @@ import {
   type Term,
 } from "../vocabulary.ts";
 import { Core } from "./core.ts";
-import { Election } from "./election.ts";
+import { Election, type PromotionOrder } from "./election.ts";
 import { Following } from "./following.ts";
 import { Leading } from "./leading.ts";
+import { memberOf } from "./membership.ts";
 import type { Envelope } from "./messages.ts";
 import type {
   MembershipChange,
@@ -49,8 +50,8 @@ import type {
   Ready,
   Refusal,
 } from "./ready.ts";
-
 import { weakerRule } from "./rule/commit-rule.ts";
+import { isCaretaker } from "./rule/priority.ts";
 
 export type {
   HardState,
@@ -86,9 +87,9 @@ export class Raft {
       return;
     }
     this.#following.refuseOldReads();
-    if (!this.#election.isDue()) return;
+    if (this.#settlePromotion() || !this.#election.isDue()) return;
     this.#following.refuseReads();
-    if (!this.#core.canStand()) this.#onLost();
+    if (!this.#core.canStand() || this.#core.isManual) this.#onLost();
     else if (this.#election.startPrevote()) this.#onWon();
   }
 
@@ -139,6 +140,23 @@ export class Raft {
   transferTo(node: NodeId, nowMs: number): Refusal | undefined {
     this.#core.passTo(nowMs);
     return this.#leading === undefined ? "not-leader" : this.#leading.transferTo(node);
+  }
+
+  /**
+   * An operator's word: this node leads a new term, without asking for a majority. Only under a manual coordinator,
+   * and only a voter that is fit to lead. It leads once those who are expected have answered, or does not.
+   */
+  promote(order: PromotionOrder, nowMs: number): Refusal | undefined {
+    const core = this.#core;
+    core.passTo(nowMs);
+    const own = memberOf(core.log.membership, core.id);
+    if (!core.isManual) return "not-manual";
+    if (own?.kind !== "voter" || isCaretaker(own) || !core.isElectable) return "promotion-refused";
+    if (this.#leading !== undefined) this.#stepDown();
+    this.#following.refuseReads();
+    this.#election.startPromotion(order);
+    this.#settlePromotion();
+    return undefined;
   }
 
   /**
@@ -368,8 +386,17 @@ export class Raft {
     this.#election.postpone();
   }
 
+  /** True while a promotion is under way, or when it has just ended. */
+  #settlePromotion(): boolean {
+    const result = this.#election.promotionResult();
+    if (result === "won") this.#lead();
+    else if (result === "lost") this.#onLost();
+    return result !== undefined;
+  }
+
   #onWon(): void {
-    if (!this.#core.canStand()) this.#onLost();
+    if (this.#election.phase === "promotion") this.#lead();
+    else if (!this.#core.canStand()) this.#onLost();
     else if (this.#election.phase !== "prevote" || this.#election.startVote(false)) this.#lead();
   }
 

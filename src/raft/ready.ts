@@ -99,6 +99,8 @@ export type Ready = {
  *   not-ready           the leader has not yet committed an entry of its own term
  *   too-many-in-flight  proposed and not committed: limits.uncommittedBytesMax
  *   transferring        leadership is being handed over
+ *   not-manual          leaders are elected here, not promoted
+ *   promotion-refused   this node is no voter that may lead, or its database is damaged
  *   transfer-refused    the target is no other voter
  *   membership-busy     the last change is not yet committed
  *   settings-busy       the last change is not yet committed
@@ -110,6 +112,8 @@ export type Refusal =
   | "not-ready"
   | "too-many-in-flight"
   | "transferring"
+  | "not-manual"
+  | "promotion-refused"
   | "transfer-refused"
   | "membership-busy"
   | "settings-busy"

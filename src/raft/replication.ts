@@ -12,13 +12,13 @@
 
 import { assert } from "../base/assert.ts";
 import { limits } from "../limits.ts";
-import { type Lsn, lsn, type Membership, type NodeId } from "../vocabulary.ts";
+import { type CommitRule, type Lsn, lsn, type Membership, type NodeId } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { Progress } from "./progress.ts";
-import { reachedByMajority } from "./quorum.ts";
-import { type Copies, reachedByRule, weakerRule } from "./rule/commit-rule.ts";
+import { majority, reachedBy, reachedByMajority } from "./quorum.ts";
+import { type Copies, copiesOf, reachedByRule, weakerRule } from "./rule/commit-rule.ts";
 import { Degradation } from "./rule/degradation.ts";
 import { isCaretaker } from "./rule/priority.ts";
 
@@ -141,14 +141,41 @@ export class Replication {
    */
   advanceCommit(): boolean {
     const { log, term } = this.#core;
-    const onMajority = lsn(this.#reached((progress) => progress.matchLsn, log.durableLsn));
-    const isSafer = onMajority > log.safeLsn && log.termAt(onMajority) === term;
-    if (isSafer) log.safeTo(onMajority);
+    const isManual = log.settings.coordinator === "manual";
+    this.#collect((progress) => progress.matchLsn, log.durableLsn);
+    const count = isManual ? this.#values.length : majority(this.#values.length);
+    const onEnough = lsn(reachedBy(this.#values, count));
+    const upTo = lsn(Math.min(onEnough, log.safeMax()));
+    const isSafer = upTo > log.safeLsn && log.termAt(onEnough) === term;
+    if (isSafer) log.safeTo(upTo);
+    // From here on other settings are in force, and with them another meaning of enough.
+    if (isSafer && upTo < onEnough) return this.advanceCommit();
+    if (isManual) return this.#commitAppointed() || isSafer;
     if (log.safeLsn < this.#firstLsn) return false;
     const target = Math.max(this.#firstLsn, this.#allowedByRule());
     if (target <= log.committedLsn) return isSafer;
     log.commitTo(lsn(target));
     return true;
+  }
+
+  /** Under a manual coordinator: everything that has the copies which the rule asks for, from our first entry on. */
+  #commitAppointed(): boolean {
+    const { log, nowMs } = this.#core;
+    const rule = log.settings.commitRule;
+    const reached = this.#onCopies(rule);
+    this.#degradation.look(log.settings, reached, log.last.lsn, nowMs);
+    const target = this.#degradation.isDegraded ? this.#onCopies(weakerRule(rule)) : reached;
+    if (target < this.#firstLsn || target <= log.committedLsn) return false;
+    log.commitTo(lsn(target));
+    return true;
+  }
+
+  /** Up to where the log has the copies that a rule asks for; this node's own is always one of them. */
+  #onCopies(rule: CommitRule): number {
+    const { durableLsn } = this.#core.log;
+    this.#collect((progress) => progress.matchLsn, durableLsn);
+    const reached = reachedBy(this.#values, copiesOf(rule, this.#values.length));
+    return Math.min(durableLsn, reached);
   }
 
   /** Up to where the settings in force let us commit. */
@@ -273,10 +300,15 @@ export class Replication {
     return { to: lsn(to), bytes };
   }
 
-  /** What a majority of those who count has reached; `own` stands for this node, if it counts. */
-  #reached(reachedBy: (progress: Progress) => number, own: number): number {
-    this.#collect(reachedBy, own);
-    return reachedByMajority(this.#values);
+  /**
+   * What a majority of those who count has reached; `own` stands for this node, if it counts. Under a manual
+   * coordinator as many as make a commit: a leader that may commit alone leads alone.
+   */
+  #reached(value: (progress: Progress) => number, own: number): number {
+    this.#collect(value, own);
+    const { coordinator, commitRule } = this.#core.log.settings;
+    if (coordinator !== "manual") return reachedByMajority(this.#values);
+    return reachedBy(this.#values, copiesOf(commitRule, this.#values.length));
   }
 
   /** Fills `#values` with what those who count have reached. */

@@ -80,8 +80,19 @@ export class SimForwarder implements Forwarding {
     ).then((text) => JSON.parse(text) as NodeVerdict);
   }
 
-  ask(): Promise<unknown> {
-    return Promise.reject(new ClientError("NOT_READY", "not simulated"));
+  /** Of the operations, a switchover. */
+  async ask(
+    address: string,
+    sent: { readonly path: string; readonly body?: string | undefined },
+  ): Promise<unknown> {
+    if (sent.path !== "/admin/switchover") throw new ClientError("NOT_READY", "not simulated");
+    const { to } = JSON.parse(sent.body ?? "{}") as { to?: NodeId };
+    const text = await this.#ask(address, false, async (node) => {
+      const leader = await node.switchover(to);
+      if (leader === undefined) throw new ClientError("NO_LEADER", "the lead stays where it is");
+      return JSON.stringify({ leader });
+    });
+    return JSON.parse(text) as unknown;
   }
 
   abandon(address: string): void {

@@ -34,6 +34,14 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     return sendJson(reply, 200, withNulls(result));
   });
 
+  app.post("/admin/promote", ours, async (request, reply) => {
+    const { acceptLoss = false } = parseJsonObject(request.body);
+    if (typeof acceptLoss !== "boolean") {
+      throw new ClientError("BAD_REQUEST", "acceptLoss must be true or false");
+    }
+    return sendJson(reply, 200, withNulls(await backend.promote(acceptLoss)));
+  });
+
   app.post("/admin/members", ours, async (request, reply) => {
     const body = parseJsonObject(request.body);
     const member = {

@@ -25,7 +25,13 @@ export type NodeStatus = {
   /** How gladly it leads; undefined for what never could. */
   readonly priority: Priority | undefined;
   readonly reachable: boolean;
+  /** False while this node may have promised what it does not have: it is new, or lost its disk. */
+  readonly born: boolean | undefined;
+  /** Highest term that this node knows. */
+  readonly term: Term | undefined;
   readonly durableLsn: Lsn | undefined;
+  /** Term of the entry at durableLsn. */
+  readonly durableTerm: Term | undefined;
   readonly committedLsn: Lsn | undefined;
   readonly appliedLsn: Lsn | undefined;
   /**

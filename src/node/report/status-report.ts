@@ -96,7 +96,10 @@ export class StatusReport {
       priority: member === undefined ? undefined : shownPriority(member),
       kind: member?.kind ?? (isWitness ? "witness" : "learner"),
       reachable: true,
+      born: raft.born,
+      term: raft.term,
       durableLsn: log.last.lsn,
+      durableTerm: log.last.term,
       committedLsn: raft.committedLsn,
       // What is applied is in a database; a witness has none.
       appliedLsn: isWitness ? undefined : appliedLsn,
@@ -263,6 +266,7 @@ export class StatusReport {
         priority: shownPriority(member),
         reachable: false,
       },
+      ...{ born: undefined, term: undefined, durableTerm: undefined },
       ...{ role: undefined, durableLsn: undefined, committedLsn: undefined },
       ...{ appliedLsn: undefined, lagMs: undefined, lagEntries: undefined, lagBytes: undefined },
       checksum: undefined,

@@ -11,11 +11,17 @@
  *   - a weak commit needs the leader's lease: a leader that is cut off stops within the lease, as it does by quorum
  *   - it never passes members or settings that are not safe: all nodes agree on who counts, and on the rule itself
  *
+ * Under a manual coordinator an operator may promote any node, whatever it has. So safe means on *every* voter, and
+ * every rule is weak that needs fewer. A leader is one because an operator said so: its first entry is committed by
+ * the rule like any other, there is no lease that it could lose, and members and settings do not wait to be safe,
+ * because a member that is gone would hold everything up for good.
+ *
  * Not here: who has what (replication.ts), what becomes of dropped entries (following.ts, node/discarded/).
  */
 
 import type { CommitRule, Lsn, Membership, Settings } from "../../vocabulary.ts";
 import { counts } from "../membership.ts";
+import { majority } from "../quorum.ts";
 
 /** Up to where the log is on disks. `all` and `other` are minus infinity when there is nobody to ask. */
 export type Copies = {
@@ -39,6 +45,20 @@ export function weakerRule(rule: CommitRule): CommitRule {
   return weakerRules[rule];
 }
 
+/** How many voters, the leader included, have an entry that `rule` commits. */
+export function copiesOf(rule: CommitRule, voters: number): number {
+  switch (rule) {
+    case "quorum":
+      return majority(voters);
+    case "all":
+      return voters;
+    case "one":
+      return Math.min(2, voters);
+    case "leader":
+      return 1;
+  }
+}
+
 /** Up to where `rule` lets a leader commit, leases and unsafe settings aside. */
 export function reachedByRule(rule: CommitRule, copies: Copies, voters: number): number {
   switch (rule) {
@@ -57,8 +77,11 @@ export function reachedByRule(rule: CommitRule, copies: Copies, voters: number):
 export function isWeak(settings: Settings, membership: Membership): boolean {
   const voters = membership.filter(counts).length;
   const { commitRule, whenCopiesMissing } = settings;
+  const isManual = settings.coordinator === "manual";
   const isWeakRule = (rule: CommitRule) =>
-    (rule === "leader" && voters > 1) || (rule === "one" && voters > 3);
+    isManual
+      ? copiesOf(rule, voters) < voters
+      : (rule === "leader" && voters > 1) || (rule === "one" && voters > 3);
   if (isWeakRule(commitRule)) return true;
   return whenCopiesMissing === "degrade" && isWeakRule(weakerRule(commitRule));
 }

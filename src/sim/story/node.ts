@@ -9,7 +9,7 @@ import type { LogStore } from "../../log/log-store.ts";
 import { openNode } from "../../node/open.ts";
 import type { RunningNode } from "../../node/running-node.ts";
 import type { HardState } from "../../raft/ready.ts";
-import type { EntryId, Membership, NodeId } from "../../vocabulary.ts";
+import { defaultSettings, type EntryId, type Membership, type NodeId } from "../../vocabulary.ts";
 import { type ClockTraits, SimClock } from "../clock.ts";
 import { type Effect, type Fault, SimDisk } from "../disk.ts";
 import { SimForwarder } from "../forwarder.ts";
@@ -207,6 +207,9 @@ export class SimNode {
       ...{ address: this.id, follow: [] },
       initial: this.initial,
       witness: this.isWitness,
+      initialSettings: parameters.isManual
+        ? { ...defaultSettings, coordinator: "manual" }
+        : undefined,
       contacts: this.contacts,
       addressById: new Map(),
       logRetentionBytes: parameters.logRetentionBytes,

@@ -23,6 +23,8 @@ export type Parameters = {
   readonly voters: number;
   /** So many of them, the last ones, are witnesses. */
   readonly witnesses: number;
+  /** An operator appoints leaders. */
+  readonly isManual: boolean;
   /** Of the others, by position. */
   readonly priorities: readonly Priority[];
   readonly lists: number;
@@ -118,5 +120,5 @@ function drawModel(prng: Prng): Parameters {
   const priorities = Array.from({ length: data }, (_, i) =>
     i === 0 ? pick<Priority>(0, 50) : pick<Priority>(0, 1, 100, "never"),
   );
-  return { ...drawn, witnesses, priorities };
+  return { ...drawn, witnesses, priorities, isManual: prng.chance(0.15) };
 }

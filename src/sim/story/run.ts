@@ -12,6 +12,7 @@ import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
 import { checkHistory, History } from "./history.ts";
 import type { SimNode } from "./node.ts";
+import { Operator } from "./operator.ts";
 import { type DatabaseKind, drawParameters, type Parameters } from "./parameters.ts";
 import { Watch } from "./watch.ts";
 import { type Violation, World } from "./world.ts";
@@ -67,6 +68,7 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   const clients = new Clients(world, history, watch);
   const faults = new Faults(world, prng.child());
   const core = prng.child();
+  new Operator(world, prng.child()).begin();
   const isOver = (life: { readonly name: string } | undefined) => {
     if (life !== undefined) {
       const node = world.nodes.find((other) => other.life === life);
@@ -79,7 +81,8 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   faults.begin();
   await world.scheduler.run(parameters.faultMs, isOver);
   faults.end();
-  if (core.chance(0.3)) leaveSomeDown(world, faults, core);
+  // An operator keeps the log for who is away, until he removes him.
+  if (core.chance(0.3) && !parameters.isManual) leaveSomeDown(world, faults, core);
   const stormMs = world.scheduler.nowMs;
   let wellAtMs: number | undefined;
   if (world.violations.length === 0) {

@@ -1,0 +1,58 @@
+/**
+ * The operator of a cluster with a manual coordinator: looks now and then, and promotes the node that has the most when
+ * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see. It
+ * never accepts a loss, so that nothing that was acknowledged may ever be lost.
+ */
+
+import type { Prng } from "../../base/prng.ts";
+import type { SimNode } from "./node.ts";
+import type { World } from "./world.ts";
+
+export class Operator {
+  readonly #world: World;
+  readonly #prng: Prng;
+  /** Promotions that were ordered. */
+  orders = 0;
+
+  constructor(world: World, prng: Prng) {
+    this.#world = world;
+    this.#prng = prng;
+  }
+
+  begin(): void {
+    if (this.#world.parameters.isManual) this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#world.scheduler.after(this.#prng.integer(200, 1_500), () => {
+      this.#look();
+      this.#lookLater();
+    });
+  }
+
+  #look(): void {
+    const { nodes } = this.#world;
+    const isMistaken = this.#prng.chance(0.1);
+    const up = nodes.filter((node) => node.isUp && !node.isWitness);
+    if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
+    const best = up.toSorted((a, b) => positionOf(b) - positionOf(a))[0]!;
+    // What has the most may be damaged or new; then another one must do.
+    const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : best;
+    this.orders++;
+    this.#world.tell("--", `the operator promotes ${node.id}`);
+    node.running!.parts.promotion.promote(false).then(
+      () => this.#world.tell("--", `${node.id} was promoted`),
+      (error: Error) => this.#world.tell("--", `${node.id} was not promoted: ${error.message}`),
+    );
+  }
+
+  #any(nodes: readonly SimNode[]): SimNode {
+    return nodes[this.#prng.integer(0, nodes.length)]!;
+  }
+}
+
+/** Later terms first, then longer logs. */
+function positionOf({ running }: SimNode): number {
+  const { last } = running!.parts.node.status();
+  return last.term * 1e6 + last.lsn;
+}
