@@ -192,7 +192,10 @@ function assembleWrites(
     propose: (body) => node.propose("payload", body),
     last: () => node.last,
     drained: () => whole().drained(),
-    makeScratch: () => database.whole!.makeScratch(),
+    makeScratch: () => {
+      database.dropReplaying();
+      return database.whole!.makeScratch();
+    },
     hashes: () => {
       const served = database.whole!;
       return {

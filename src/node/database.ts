@@ -8,18 +8,21 @@
  * Not here: which entries are applied when (applying.ts), the repair itself (page-syncing.ts).
  */
 
-import { CorruptionError } from "../base/errors.ts";
+import { CorruptionError, messageOf } from "../base/errors.ts";
 import { formatHash, type Hash64 } from "../base/hash.ts";
 import { decodeGenesis } from "../payload/genesis.ts";
 import { decodePages } from "../payload/pages.ts";
-import { hasSections, sectionsOf } from "../payload/sections.ts";
-import type { Entry, EntryId, Pgno } from "../vocabulary.ts";
+import { appliedSection, hasSections, sectionsOf } from "../payload/sections.ts";
+import { type Entry, type EntryId, formatPosition, type Pgno } from "../vocabulary.ts";
 import type { DatabaseDriver, Readers, ServedDatabase } from "./driver.ts";
+import { Replaying } from "./write/replaying.ts";
 
 export type DatabaseOptions = {
   readonly dir: string;
   readonly driver: DatabaseDriver;
   onEvent(line: string): void;
+  /** Pages of an entry that this node proposed, if they are still in memory. */
+  ownPages(id: EntryId): Uint8Array | undefined;
   /** Told after the state changed. */
   onState(): void;
   /** Someone else wrote to the served file. */
@@ -28,6 +31,7 @@ export type DatabaseOptions = {
 
 export class Database {
   readonly #options: DatabaseOptions;
+  readonly #replaying: Replaying;
   #served: ServedDatabase | undefined;
   #pool: Readers | undefined;
   /** Why the database is not what it should be. */
@@ -40,6 +44,10 @@ export class Database {
 
   constructor(options: DatabaseOptions) {
     this.#options = options;
+    this.#replaying = new Replaying({
+      spawn: () => options.driver.spawnReplay(),
+      makeScratch: () => this.#served!.makeScratch(),
+    });
   }
 
   get served(): ServedDatabase | undefined {
@@ -98,11 +106,37 @@ export class Database {
     if (served === undefined) throw new CorruptionError("there is no database to apply entries to");
     // A crash between the database and what follows: the entry is in it already.
     if (served.position().lsn >= entry.lsn) return;
-    const pages = hasSections(entry.body) ? sectionsOf(entry.body).pages : entry.body;
-    if (pages === undefined) throw new CorruptionError("the entry is of a log kind not known here");
-    const { set, checksumAfter, committedAtMs } = decodePages(pages);
-    await served.apply(set, { lsn: entry.lsn, term: entry.term }, checksumAfter);
+    const id = { lsn: entry.lsn, term: entry.term };
+    if (hasSections(entry.body)) return this.#changeBySections(served, id, entry.body);
+    this.#replaying.drop();
+    const { set, checksumAfter, committedAtMs } = decodePages(entry.body);
+    await served.apply(set, id, checksumAfter);
     this.#committedAtMs = committedAtMs;
+  }
+
+  /** A writer is about to have the scratch. */
+  dropReplaying(): void {
+    this.#replaying.drop();
+  }
+
+  async #changeBySections(served: ServedDatabase, id: EntryId, body: Uint8Array): Promise<void> {
+    const sections = sectionsOf(body);
+    const own = sections.pages ?? this.#options.ownPages(id);
+    let pages = own;
+    if (pages === undefined) {
+      try {
+        pages = await this.#replaying.pagesOf(id, appliedSection(sections)!);
+      } catch (error) {
+        if (!(error instanceof CorruptionError)) throw error;
+        const { logKind } = sections;
+        const where = `entry ${formatPosition(id)} of log kind ${logKind}`;
+        throw new CorruptionError(`${where} does not fit this copy: ${messageOf(error)}`);
+      }
+    } else this.#replaying.drop();
+    const { set, checksumAfter } = decodePages(pages);
+    // Pages that were made here carry no checksum: other copies may keep the same rows in other pages.
+    await served.apply(set, id, own === undefined ? undefined : checksumAfter);
+    this.#committedAtMs = sections.committedAtMs;
   }
 
   /** How often damage was found: tells a repair whether more was found while it ran. */
@@ -111,6 +145,7 @@ export class Database {
   }
 
   markDamaged(why: string, pages: readonly Pgno[] = []): void {
+    this.#replaying.drop();
     this.#findings++;
     this.#damagedPages = [...this.#damagedPages, ...pages];
     if (this.#damage !== undefined) return;
@@ -124,6 +159,7 @@ export class Database {
    * before it began. What was found since stays.
    */
   async reopen(findings: number = this.#findings): Promise<void> {
+    this.#replaying.drop();
     const { dir, driver, onForeignWrite } = this.#options;
     this.#served ??= await driver.open(dir, onForeignWrite);
     if (findings === this.#findings) {
@@ -135,6 +171,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
+    this.#replaying.drop();
     this.#pool?.close();
     await this.#served?.close();
   }

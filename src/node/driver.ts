@@ -13,6 +13,7 @@ import type { Unit } from "../db/sql/request.ts";
 import type { Channel, PageBatch } from "../sync/ports.ts";
 import type { Entry, EntryId, Membership, NodeId, Pgno } from "../vocabulary.ts";
 import type { PageSet } from "../wal/page-set.ts";
+import type { ReplayingProcess } from "./write/replaying.ts";
 
 /** Hashes of pages, zero for a page that is not there. */
 export type PageHashes = {
@@ -78,6 +79,7 @@ export interface DatabaseDriver {
   genesisImage(dir: string): { pageSize: number; pages: Uint8Array };
   openReaders(dir: string): Readers;
   spawnWriter(): WriterProcess;
+  spawnReplay(): ReplayingProcess;
   stageImage(dir: string): Promise<StagedDatabase>;
   /** `damaged` are pages whose content is not what the table says. */
   stagePatch(

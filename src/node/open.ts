@@ -110,6 +110,7 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     let running: RunningNode | undefined;
     const database = new Database({
       ...{ dir, driver, onEvent: options.onEvent },
+      ownPages: (id) => running?.parts.writes.ownPages.of(id),
       onState: () => running?.onDatabaseState(),
       onForeignWrite: (error) =>
         running === undefined ? options.onFatal(error) : running.onFailed(error),

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { ReaderPool } from "../db/process/reader-pool.ts";
+import { ReplayProcess } from "../db/process/replay/replay.ts";
 import { Writer } from "../db/process/writer.ts";
 import { makeGenesisImage } from "../db/served/birth.ts";
 import { lockDirectory } from "../db/served/dir-lock.ts";
@@ -26,6 +27,7 @@ export function realDriver(options: { statementMs: number; readers: number }): D
     genesisImage: makeGenesisImage,
     openReaders: (dir) => ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs }),
     spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
+    spawnReplay: () => ReplayProcess.spawn(writerMain),
     stageImage: (dir) => StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" }),
     stagePatch: (dir, served, damaged) => {
       assert(served instanceof Served, "a staged patch belongs to a real database");

@@ -295,6 +295,7 @@ export class RunningNode {
     report.remember(lsn);
     lag.applied(lsn);
     writes.outcomes.jumpedTo(lsn);
+    writes.ownPages.clear();
     applied.reach(lsn);
   }
 

@@ -20,7 +20,7 @@ const progressFd = 4;
 export type ChildEnd = { readonly channel: Channel; readonly progress: ProgressWriter };
 
 /** Connects to the parent. */
-export function takeUp(onMessage: (head: unknown) => void): ChildEnd {
+export function takeUp(onMessage: (head: unknown, body: Uint8Array) => void): ChildEnd {
   const endMyself = () => process.kill(process.pid, "SIGKILL");
   process.on("SIGINT", () => {});
   process.on("SIGTERM", () => {});

@@ -6,6 +6,7 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
+import { StorageError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
 
 const MiB = 1024 * 1024;
@@ -56,4 +57,13 @@ function open(path: string, readOnly: boolean): DatabaseSync {
     timeout: readOnly ? 1_000 : 0,
     limits: bounds,
   });
+}
+
+/** The scratch must be a WAL database already: anything else would be changed in place. */
+export function checkedPageSize(db: DatabaseSync): number {
+  const one = (pragma: string) => String(db.prepare(`PRAGMA ${pragma}`).get());
+  const mode = one("journal_mode");
+  if (mode !== "wal") throw new StorageError(`the scratch database has journal mode ${mode}`);
+  db.prepare("SELECT term, lsn FROM sqlite_paceline").get();
+  return Number(one("page_size"));
 }

@@ -57,8 +57,8 @@ export class SqlProcess {
     return this.#isGone;
   }
 
-  send(message: unknown): void {
-    if (!this.#isGone && this.#killedFor === undefined) this.#channel.send(message);
+  send(message: unknown, body?: Uint8Array): void {
+    if (!this.#isGone && this.#killedFor === undefined) this.#channel.send(message, body);
   }
 
   /** Ends the process. `onGone` tells the first reason given. */

@@ -5,5 +5,6 @@ import { runWriterChild } from "./writer-child.ts";
 
 runWriterChild({
   openCapture: (path, pageSize) => Capture.open(path, pageSize),
+  encodeOwn: (set) => Uint8Array.from(set.pgnos),
   encode: (set) => ({ body: Uint8Array.from(set.pgnos) }),
 });

@@ -7,14 +7,14 @@
  * of unknown content and will be thrown away.
  */
 
-import type { DatabaseSync } from "node:sqlite";
 import { messageOf, StorageError } from "../../base/errors.ts";
 import type { PageSet } from "../../wal/page-set.ts";
 import type { Recorded } from "../record/recording.ts";
 import { GroupCommit } from "../sql/group-commit.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
-import { openScratch } from "./connection.ts";
+import { checkedPageSize, openScratch } from "./connection.ts";
+import { ReplayScratch } from "./replay/replay-scratch.ts";
 import type { FromWriter, RunRequest, ToWriter } from "./writer-messages.ts";
 
 /** Reads back from the scratch WAL what was committed since the last call. */
@@ -28,6 +28,8 @@ export type WriterChildPorts = {
   /** Called once the connection has read from the database, so that its -wal and -shm exist. */
   openCapture(scratchPath: string, pageSize: number): PageCapture;
   encode(set: PageSet, committedAtMs: number, recorded: Recorded | undefined): EncodedChange;
+  /** Pages that go no further than the parent. */
+  encodeOwn(set: PageSet): Uint8Array;
 };
 
 /** What goes into the log, and the pages if it goes without them. */
@@ -36,17 +38,30 @@ export type EncodedChange = { readonly body: Uint8Array; readonly pages?: Uint8A
 /** Serves the parent until killed. */
 export function runWriterChild(ports: WriterChildPorts): void {
   let scratch: Scratch | undefined;
-  const end: ChildEnd = takeUp((head) => {
-    const message = head as ToWriter;
-    try {
-      if (message.type === "open") {
+  let replay: ReplayScratch | undefined;
+  const answer = (message: ToWriter, section: Uint8Array): void => {
+    switch (message.type) {
+      case "open":
         scratch = new Scratch(message, ports, end);
-        send({ type: "opened" });
-        return;
+        return send({ type: "opened" });
+      case "open-replay":
+        replay = new ReplayScratch(message.path, ports);
+        return send({ type: "opened" });
+      case "run": {
+        if (scratch === undefined) throw new StorageError("the writer has no scratch database");
+        const { reply, body } = scratch.run(message.request);
+        return send(reply, body);
       }
-      if (scratch === undefined) throw new StorageError("the writer has no scratch database");
-      const { reply, body } = scratch.run(message.request);
-      send(reply, body);
+      case "replay": {
+        if (replay === undefined) throw new StorageError("the process has no scratch database");
+        const { reply, body } = replay.run(message, section);
+        return send(reply, body);
+      }
+    }
+  };
+  const end: ChildEnd = takeUp((head, body) => {
+    try {
+      answer(head as ToWriter, body);
     } catch (error) {
       end.progress.idle();
       if (sqlErrorFrom(error) === undefined) {
@@ -99,13 +114,4 @@ export class Scratch {
     const pagesBytes = pages?.byteLength ?? 0;
     return { reply: { type: "done", outcomes, open, frames, pagesBytes, warnings }, body };
   }
-}
-
-/** The scratch must be a WAL database already: anything else would be changed in place. */
-function checkedPageSize(db: DatabaseSync): number {
-  const one = (pragma: string) => String(db.prepare(`PRAGMA ${pragma}`).get());
-  const mode = one("journal_mode");
-  if (mode !== "wal") throw new StorageError(`the scratch database has journal mode ${mode}`);
-  db.prepare("SELECT term, lsn FROM sqlite_paceline").get();
-  return Number(one("page_size"));
 }

@@ -17,7 +17,11 @@ export type RunRequest = {
 
 export type ToWriter =
   | { readonly type: "open"; readonly path: string; readonly recording: Recording | undefined }
-  | { readonly type: "run"; readonly request: RunRequest };
+  | { readonly type: "run"; readonly request: RunRequest }
+  /** Makes this process one that runs again what was recorded elsewhere. */
+  | { readonly type: "open-replay"; readonly path: string }
+  /** What was recorded is the body of the message. */
+  | { readonly type: "replay"; readonly lsn: Lsn; readonly term: Term };
 
 export type FromWriter =
   | { readonly type: "opened" }
@@ -30,4 +34,8 @@ export type FromWriter =
       readonly pagesBytes: number;
       readonly warnings: readonly string[];
     }
+  /** The pages that changed are the body of the message. */
+  | { readonly type: "replayed"; readonly frames: number }
+  /** What was recorded does not fit this copy. */
+  | { readonly type: "differs"; readonly message: string }
   | { readonly type: "failed"; readonly message: string };

@@ -140,7 +140,7 @@ export class Writer {
       waiting.resolve();
       return;
     }
-    assert(waiting?.type === "run", "writer answered unasked");
+    assert(waiting?.type === "run" && message.type === "done", "writer answered unasked");
     this.#waiting = undefined;
     this.#process.unwatch();
     waiting.resolve({

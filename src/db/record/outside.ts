@@ -17,7 +17,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlit
 import { CorruptionError } from "../../base/errors.ts";
 import type { SqlValue } from "../../changes/values.ts";
 
-/** Number of arguments after which the present moment is meant. */
+/** Which argument is a time. */
 const clockFunctions: ReadonlyMap<string, number> = new Map([
   ["date", 0],
   ["time", 0],
@@ -25,7 +25,7 @@ const clockFunctions: ReadonlyMap<string, number> = new Map([
   ["julianday", 0],
   ["unixepoch", 0],
   ["strftime", 1],
-  ["timediff", -1],
+  ["timediff", 0],
 ]);
 const clockWords: ReadonlyMap<string, string> = new Map([
   ["current_timestamp", "SELECT datetime(?)"],
@@ -45,8 +45,8 @@ export class Outside {
   #ranOut = false;
 
   constructor(db: DatabaseSync) {
-    for (const [name, nowFrom] of clockFunctions) {
-      const call = (...args: SQLInputValue[]) => this.#clock(name, nowFrom, args);
+    for (const [name, timeAt] of clockFunctions) {
+      const call = (...args: SQLInputValue[]) => this.#clock(name, timeAt, args);
       db.function(name, { varargs: true, deterministic: true, useBigIntArguments: true }, call);
     }
     for (const [name, sql] of clockWords) {
@@ -68,8 +68,8 @@ export class Outside {
   }
 
   /** What it was told. */
-  get answers(): readonly SqlValue[] {
-    return this.#answers;
+  get answers(): SqlValue[] {
+    return [...this.#answers];
   }
 
   /** A statement begins that is run again. */
@@ -99,22 +99,32 @@ export class Outside {
     return answer;
   }
 
-  #clock(name: string, nowFrom: number, args: SQLInputValue[]): SqlValue {
-    const words = args.map((arg) => (typeof arg === "string" ? arg.trim().toLowerCase() : ""));
-    const sql = `SELECT ${name}(${args.map(() => "?").join()})`;
-    const isNow = args.length === nowFrom || words.includes("now");
-    if (!isNow && !words.includes("localtime") && !words.includes("utc"))
-      return this.#ask(sql, args);
+  #clock(name: string, timeAt: number, args: SQLInputValue[]): SqlValue {
+    const words = args.map(wordOf);
+    const times = name === "timediff" ? [0, 1] : [timeAt];
+    const isPure =
+      times.every((at) => words[at] === undefined || /^(?:[-+.\d]|$)/.test(words[at])) &&
+      args.length > timeAt &&
+      !words.includes("localtime") &&
+      !words.includes("utc");
+    if (isPure) return this.#call(name, args);
     return this.#remember(() => {
       const moment = this.#moment();
-      if (args.length !== nowFrom) {
-        return this.#ask(
-          sql,
-          args.map((arg, i) => (words[i] === "now" ? moment : arg)),
-        );
-      }
-      return this.#ask(`SELECT ${name}(${[...args, ""].map(() => "?").join()})`, [...args, moment]);
+      // A time that is absent, 'now', or only a wish for fractions of seconds, is the present moment.
+      if (args.length <= timeAt) return this.#call(name, [...args, moment]);
+      return this.#call(
+        name,
+        args.flatMap((arg, at) => {
+          if (!times.includes(at)) return [arg];
+          if (words[at] === "now") return [moment];
+          return words[at]!.startsWith("subsec") ? [moment, arg] : [arg];
+        }),
+      );
     });
+  }
+
+  #call(name: string, args: SQLInputValue[]): SqlValue {
+    return this.#ask(`SELECT ${name}(${args.map(() => "?").join()})`, args);
   }
 
   #moment(): string {
@@ -130,4 +140,13 @@ export class Outside {
     }
     return (statement.get(...args) as unknown as SqlValue[])[0]!;
   }
+}
+
+/** An argument as SQLite compares it with its words; undefined for NULL. */
+function wordOf(arg: SQLInputValue): string | undefined {
+  if (arg === null) return undefined;
+  const text = ArrayBuffer.isView(arg)
+    ? Buffer.from(arg.buffer, arg.byteOffset, arg.byteLength)
+    : arg;
+  return String(text).trim().toLowerCase();
 }

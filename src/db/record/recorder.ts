@@ -23,7 +23,7 @@ import type { Compiled } from "../sql/statement-cache.ts";
 import { Outside } from "./outside.ts";
 import type { Recorded, Recording } from "./recording.ts";
 import { limitsWithoutOrder, SchemaFacts, type TableFacts } from "./schema-facts.ts";
-import { SessionRows } from "./session-rows.ts";
+import { SessionRows, type TableFilter } from "./session-rows.ts";
 import { type RowCollector, Track } from "./track.ts";
 
 /** A statement that may write, about to run. */
@@ -76,7 +76,7 @@ export class Recorder {
     this.#recording = recording;
     this.#authorizer = authorizer;
     this.#facts = new SchemaFacts(db);
-    const collector = (): RowCollector => new SessionRows(db);
+    const collector = (): RowCollector => new SessionRows(db, () => this.#filter());
     const wantsChanges = changes || logKind === "rows" || logKind === "triggers";
     this.#changes = wantsChanges ? new Track(collector) : undefined;
     this.#statements = statements || logKind === "statements" ? new Track(collector) : undefined;
@@ -255,7 +255,7 @@ export class Recorder {
     }
     if (readsPhysical !== undefined) return `it reads ${readsPhysical}`;
     if (limitsWithoutOrder(statement.text)) return "it has LIMIT without ORDER BY";
-    if (this.#authorizer.changedSettings) return "it follows a PRAGMA that changes how it runs";
+    if (this.#authorizer.changedRules) return "it follows a PRAGMA that changes how it runs";
     return undefined;
   }
 
@@ -324,6 +324,13 @@ export class Recorder {
       this.#own.set(sql, statement);
     }
     return statement;
+  }
+
+  /** Rows that virtual tables keep for themselves, and those of tables that are not replicated, do not travel. */
+  #filter(): TableFilter {
+    const { shadows } = this.#facts;
+    if (shadows.size === 0 && this.#tables === undefined) return undefined;
+    return (table) => !shadows.has(table) && this.#tables?.has(table.toLowerCase()) !== false;
   }
 
   #isChosen(facts: TableFacts): boolean {

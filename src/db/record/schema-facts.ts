@@ -26,11 +26,16 @@ export class SchemaFacts {
   readonly #columns: StatementSync;
   readonly #sql: StatementSync;
   readonly #triggers: StatementSync;
+  readonly #shadowList: StatementSync;
+  #shadows: ReadonlySet<string> | undefined;
   readonly #factsByName = new Map<string, TableFacts | undefined>();
 
   /** Statements of our own: to be used as ourselves (authorizer.ts). */
   constructor(db: DatabaseSync) {
     this.#list = db.prepare("SELECT type, wr FROM pragma_table_list(?) WHERE schema = 'main'");
+    this.#shadowList = db.prepare(
+      "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'",
+    );
     this.#columns = db.prepare(
       'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)',
     );
@@ -41,7 +46,16 @@ export class SchemaFacts {
   }
 
   forget(): void {
+    this.#shadows = undefined;
     this.#factsByName.clear();
+  }
+
+  /** Names of the ordinary tables in which virtual tables keep what they have. */
+  get shadows(): ReadonlySet<string> {
+    this.#shadows ??= new Set(
+      (this.#shadowList.all() as unknown as string[][]).map(([name]) => name!),
+    );
+    return this.#shadows;
   }
 
   /** Undefined for a view, and for what does not exist. */

@@ -103,6 +103,8 @@ export class Authorizer {
   reason: string | undefined;
   /** A PRAGMA that changes the connection was compiled since this was last cleared. */
   changedSettings = false;
+  /** One of them was not foreign_keys, which is known of every statement. */
+  changedRules = false;
   /** The statement compiled last works through a trigger or a view, so SQLite's count of changes is not all. */
   isIndirect = false;
 
@@ -168,7 +170,10 @@ export class Authorizer {
     }
     if (use !== "setting") return constants.SQLITE_OK;
     if (this.describing) return constants.SQLITE_IGNORE;
-    if (settings.has(name.toLowerCase())) this.changedSettings = true;
+    if (settings.has(name.toLowerCase())) {
+      this.changedSettings = true;
+      if (name.toLowerCase() !== "foreign_keys") this.changedRules = true;
+    }
     return constants.SQLITE_OK;
   }
 }

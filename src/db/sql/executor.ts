@@ -398,6 +398,7 @@ export class Executor {
 
   #resetSettings(): void {
     this.authorizer.changedSettings = false;
+    this.authorizer.changedRules = false;
     this.authorizer.asOurselves(() => {
       for (const [name, value] of settings) this.#db.exec(`PRAGMA ${name} = ${value}`);
     });

@@ -10,6 +10,7 @@ import { joinSections } from "../../payload/sections.ts";
 /** What a writer process makes of committed transactions. */
 export const writerPorts: WriterChildPorts = {
   openCapture: (path, pageSize) => Capture.open(path, pageSize),
+  encodeOwn: (set) => encodePages(set, 0, false),
   encode: (set, committedAtMs, recorded) => {
     if (recorded === undefined) return { body: encodePages(set, committedAtMs, true) };
     const { logKind } = recorded;

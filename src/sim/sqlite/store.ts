@@ -134,6 +134,9 @@ export class SqliteStore implements NodeStore {
         run.readers.add(readers);
         return readers;
       },
+      spawnReplay: () => {
+        throw new Error("log kind pages is all that is simulated");
+      },
       spawnWriter: () => new SqliteWriter(world),
       stageImage: async () => run.keep(await SqliteStaged.image(world)),
       stagePatch: async (_dir, served, damaged) =>

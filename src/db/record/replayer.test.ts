@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import type { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { transaction, workloadSchema } from "../../../test/process/kinds.ts";
+import { CorruptionError } from "../../base/errors.ts";
+import { decodeTransactions, encodeTransactions } from "../../changes/steps-codec.ts";
+import type { LogKind } from "../../vocabulary.ts";
+import { openScratch } from "../process/connection.ts";
+import type { Stmt, Unit, Value } from "../sql/request.ts";
+import { newDatabase, TestWriter, unit } from "../sql/test-database.ts";
+import { Replayer } from "./replayer.ts";
+
+/** A leader that records, and a follower that runs it again. */
+class Pair {
+  readonly leader: TestWriter;
+  readonly follower: DatabaseSync;
+  readonly #kind: LogKind;
+  readonly #replayer: Replayer;
+  bytes = 0;
+  warnings: string[] = [];
+
+  constructor(kind: LogKind, tables?: readonly string[]) {
+    this.#kind = kind;
+    this.leader = new TestWriter({ logKind: kind, changes: false, statements: false, tables });
+    const path = newDatabase();
+    this.follower = openScratch(path);
+    this.#replayer = new Replayer(this.follower);
+  }
+
+  run(...units: Unit[]): string[] {
+    const { recorded, outcomes, warnings } = this.leader.run(units);
+    this.warnings.push(...warnings);
+    if (recorded !== undefined) {
+      const section = this.#kind === "statements" ? recorded.statements : recorded.changes;
+      const bytes = encodeTransactions(section!);
+      this.bytes += bytes.byteLength;
+      this.#replayer.replay(decodeTransactions(bytes), this.leader.position);
+    }
+    return outcomes.flatMap(({ results }) => results);
+  }
+
+  assertEqual(...except: string[]): void {
+    const expected = contentOf(this.leader.db);
+    const found = contentOf(this.follower);
+    for (const table of except) {
+      delete expected[table];
+      delete found[table];
+    }
+    assert.deepEqual(found, expected);
+    const check = this.follower.prepare("PRAGMA integrity_check").get() as unknown as string[];
+    assert.deepEqual([...check], ["ok"]);
+  }
+}
+
+function contentOf(db: DatabaseSync): Record<string, string[]> {
+  const names = db
+    .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'words_%'")
+    .all() as unknown as string[][];
+  const all: Record<string, string[]> = {};
+  for (const [name] of names) {
+    const rows = db.prepare(`SELECT * FROM "${name}"`).all();
+    all[name!] = rows.map((row) => JSON.stringify(row, shown)).sort();
+  }
+  all["schema"] = db
+    .prepare("SELECT type, name, sql FROM sqlite_schema")
+    .all()
+    .map((row) => JSON.stringify(row))
+    .sort();
+  return all;
+}
+
+function shown(_: string, value: unknown): unknown {
+  if (typeof value === "bigint") return `${value}n`;
+  return value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;
+}
+
+function unitOf(n: number): Unit {
+  const requests = transaction(n).map(({ sql, args }) => {
+    const stmt: Stmt = { sql, args: args as Value[], namedArgs: [], wantRows: true };
+    return { type: "execute", stmt } as const;
+  });
+  return { requests, foreignKeys: true };
+}
+
+for (const kind of ["rows", "statements"] as const) {
+  test(`log kind ${kind}: a hard workload gives the same rows`, () => {
+    const pair = new Pair(kind);
+    pair.run(unit(...workloadSchema));
+    for (let n = 0; n < 3_000; n += 7) {
+      pair.run(...Array.from({ length: 7 }, (_, i) => unitOf(n + i)));
+    }
+    pair.assertEqual();
+    assert.ok(Number(pair.leader.rows("SELECT count(*) FROM sales")[0]![0]) > 10);
+    assert.ok(Number(pair.leader.rows("SELECT count(*) FROM journal")[0]![0]) > 100);
+  });
+
+  test(`log kind ${kind}: triggers act once, whatever they do`, () => {
+    const pair = new Pair(kind);
+    pair.run(
+      unit(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, what)",
+        "CREATE TABLE total(id INTEGER PRIMARY KEY, n)",
+        "INSERT INTO total VALUES (1, 0)",
+        "CREATE TRIGGER a BEFORE INSERT ON t BEGIN INSERT INTO log(what) VALUES ('b ' || new.id); END",
+        "CREATE TRIGGER b AFTER INSERT ON t BEGIN UPDATE total SET n = n + 1; REPLACE INTO log VALUES (1000 + new.id, 'x'); END",
+        "CREATE TRIGGER c AFTER UPDATE ON t BEGIN DELETE FROM log WHERE id = new.id; END",
+        "CREATE TRIGGER d BEFORE DELETE ON t BEGIN SELECT RAISE(IGNORE) WHERE old.v = 'stay'; END",
+        "CREATE TRIGGER e AFTER INSERT ON log BEGIN UPDATE total SET n = n + 100; END",
+        "CREATE VIEW w AS SELECT * FROM t",
+        "CREATE TRIGGER f INSTEAD OF INSERT ON w BEGIN INSERT INTO t VALUES (new.id, 'by view'); END",
+      ),
+    );
+    pair.run(unit("INSERT INTO t VALUES (1, 'a'), (2, 'stay'), (3, 'c')"));
+    pair.run(unit("UPDATE t SET v = v WHERE id < 3"), unit("INSERT INTO w(id) VALUES (9)"));
+    pair.run(unit("DELETE FROM t"), unit("UPDATE t SET v = 'go', id = 30"), unit("DELETE FROM t"));
+    pair.assertEqual();
+  });
+
+  test(`log kind ${kind}: the schema in all its turns`, () => {
+    const pair = new Pair(kind);
+    pair.run(unit("CREATE TABLE a(id INTEGER PRIMARY KEY AUTOINCREMENT, v DEFAULT (random()))"));
+    pair.run(
+      unit(
+        "BEGIN",
+        "INSERT INTO a(v) VALUES (1)",
+        "ALTER TABLE a ADD COLUMN w DEFAULT 3",
+        "INSERT INTO a(v, w) VALUES (2, 2)",
+        "ALTER TABLE a RENAME COLUMN v TO vv",
+        "INSERT INTO a DEFAULT VALUES",
+        "COMMIT",
+      ),
+    );
+    pair.run(
+      unit("ALTER TABLE a RENAME TO b", "CREATE TABLE c AS SELECT random() AS r, * FROM b"),
+      unit("DROP TABLE c"),
+      unit("CREATE UNIQUE INDEX i ON b(vv)"),
+    );
+    pair.run(
+      unit("BEGIN", "DELETE FROM b WHERE id = 3", "ROLLBACK"),
+      unit("INSERT INTO b(vv) VALUES (9)", "DELETE FROM b WHERE vv = 9"),
+    );
+    pair.run(unit("PRAGMA user_version = 5"), unit("VACUUM"), unit("ANALYZE"), unit("REINDEX"));
+    pair.run(
+      unit("ALTER TABLE b DROP COLUMN w", "CREATE TABLE k(x, y, PRIMARY KEY (y, x)) WITHOUT ROWID"),
+    );
+    pair.run(unit("INSERT INTO k VALUES (1, 2), (2, 1)", "INSERT INTO b(vv) VALUES (77)"));
+    pair.assertEqual();
+    assert.deepEqual(
+      pair.follower.prepare("PRAGMA user_version").get(),
+      pair.leader.db.prepare("PRAGMA user_version").get(),
+    );
+    assert.deepEqual(pair.leader.rows("SELECT seq FROM sqlite_sequence"), [[5]]);
+  });
+
+  test(`log kind ${kind}: a copy that differs is noticed`, () => {
+    const pair = new Pair(kind);
+    pair.run(
+      unit("CREATE TABLE t(id INTEGER PRIMARY KEY, v UNIQUE)", "INSERT INTO t VALUES (1, 1)"),
+    );
+    pair.follower.exec("INSERT INTO t VALUES (2, 2)");
+    assert.throws(() => pair.run(unit("INSERT INTO t VALUES (2, 3)")), CorruptionError);
+  });
+}
+
+test("values of clock and chance are the leader's", () => {
+  const pair = new Pair("statements");
+  pair.run(
+    unit(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a DEFAULT CURRENT_TIMESTAMP, b DEFAULT (random()), c, d, e, f)",
+    ),
+  );
+  for (let i = 0; i < 20; i++) {
+    pair.run(
+      unit(
+        "INSERT INTO t(c, d, e, f) VALUES (julianday('now'), date('2026-02-28', '+1 day'), strftime('%f', 'now', 'localtime'), time('12:00', 'localtime'))",
+      ),
+    );
+  }
+  pair.run(
+    unit(
+      "UPDATE t SET b = randomblob(id), c = unixepoch(), d = timediff('now', '2020-01-01'), e = unixepoch('subsec'), f = strftime('%f', 'subsec') WHERE id % 2",
+    ),
+  );
+  pair.run(unit("INSERT INTO t(c, f) SELECT random(), last_insert_rowid() FROM t ORDER BY id"));
+  pair.assertEqual();
+});
+
+test("the originals and what replaces them say the same", () => {
+  const pair = new Pair("statements");
+  const plain = openScratch(newDatabase());
+  for (const sql of [
+    "SELECT date('2026-01-31', '+1 month'), datetime(0, 'unixepoch'), time('25:00'), date(NULL), julianday('2000-01-01')",
+    "SELECT strftime('%s %j', '2026-05-05 01:02:03'), unixepoch('1970-01-02'), timediff('2026-01-01', '2025-01-01')",
+    "SELECT typeof(random()), length(randomblob(9)), typeof(unixepoch()), typeof(julianday('now')), length(datetime())",
+    "SELECT length(CURRENT_TIMESTAMP), length(CURRENT_DATE), length(CURRENT_TIME), datetime('now') = CURRENT_TIMESTAMP",
+    "SELECT length(strftime('%Y-%m-%d')), typeof(unixepoch('now', 'subsec')), date('now', '+0 days') = date()",
+    "SELECT typeof(unixepoch('subsec')), length(datetime('subsec')), length(timediff('now', 'now')), datetime('x'), date()",
+  ]) {
+    assert.deepEqual(pair.leader.db.prepare(sql).get(), plain.prepare(sql).get(), sql);
+  }
+});
+
+test("what cannot be repeated travels as rows, with the reason told once", () => {
+  const pair = new Pair("statements");
+  pair.run(unit("CREATE TABLE t(id INTEGER PRIMARY KEY, v)", "CREATE TABLE loose(a)"));
+  for (const _ of [1, 2]) {
+    pair.run(
+      unit("INSERT INTO t(v) SELECT changes()"),
+      unit("INSERT INTO t(v) SELECT 1 UNION ALL SELECT 2 LIMIT 1"),
+    );
+  }
+  pair.assertEqual();
+  assert.equal(pair.warnings.length, 2, pair.warnings.join());
+  const [answer] = pair.run(unit("INSERT INTO loose SELECT total_changes()"));
+  assert.match(answer!, /"code":"BLOCKED"/);
+  assert.deepEqual(pair.leader.rows("SELECT * FROM loose"), []);
+});
+
+test("rows that SQLite would leave out silently are refused", () => {
+  const pair = new Pair("rows");
+  pair.run(unit("CREATE TABLE t(k TEXT PRIMARY KEY, v)", "INSERT INTO t VALUES ('a', 1)"));
+  const [first, second] = pair.run(
+    unit("INSERT INTO t VALUES ('b', 2), (NULL, 3)"),
+    unit("BEGIN", "INSERT INTO t VALUES ('c', 3)", "UPDATE t SET k = NULL WHERE v = 1", "COMMIT"),
+  );
+  assert.match(first!, /BLOCKED/);
+  assert.match(second!, /ok/);
+  pair.assertEqual();
+  assert.deepEqual(pair.leader.rows("SELECT k FROM t ORDER BY v"), [["a"], ["c"]]);
+});
