@@ -301,6 +301,7 @@ function assembleCare(
     takesWrites: () => writes.ready,
     inSync: () => [...whole().parts.copies.inSync],
     discarded: () => parts.discarded.list().length,
+    content: () => driver.contentOf(dir),
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
     urlOf: (address) => `http://${address}`,
   });

@@ -6,6 +6,7 @@
 
 import type { CorruptionError } from "../base/errors.ts";
 import type { Hash64 } from "../base/hash.ts";
+import type { Content } from "../db/process/content/content.ts";
 import type { ReadOutcome } from "../db/process/reader-pool.ts";
 import type { RunRequest, WriterRun } from "../db/process/writer.ts";
 import type { Recording } from "../db/record/recording.ts";
@@ -80,6 +81,8 @@ export interface DatabaseDriver {
   openReaders(dir: string): Readers;
   spawnWriter(): WriterProcess;
   spawnReplay(): ReplayingProcess;
+  /** Checksums of the rows of every table, of one moment. */
+  contentOf(dir: string): Promise<Content>;
   stageImage(dir: string): Promise<StagedDatabase>;
   /** `damaged` are pages whose content is not what the table says. */
   stagePatch(

@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { assert } from "../base/assert.ts";
+import { contentOf } from "../db/process/content/content.ts";
 import { ReaderPool } from "../db/process/reader-pool.ts";
 import { ReplayProcess } from "../db/process/replay/replay.ts";
 import { Writer } from "../db/process/writer.ts";
@@ -15,6 +16,7 @@ import { limits } from "../limits.ts";
 import type { DatabaseDriver } from "./driver.ts";
 
 const writerMain = new URL("children/writer-main.ts", import.meta.url).pathname;
+const contentMain = new URL("children/content-main.ts", import.meta.url).pathname;
 const readerMain = new URL("children/reader-main.ts", import.meta.url).pathname;
 
 export function realDriver(options: { statementMs: number; readers: number }): DatabaseDriver {
@@ -27,6 +29,7 @@ export function realDriver(options: { statementMs: number; readers: number }): D
     genesisImage: makeGenesisImage,
     openReaders: (dir) => ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs }),
     spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
+    contentOf: (dir) => contentOf(contentMain, layoutOf(dir).db),
     spawnReplay: () => ReplayProcess.spawn(writerMain),
     stageImage: (dir) => StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" }),
     stagePatch: (dir, served, damaged) => {

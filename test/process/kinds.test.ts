@@ -12,6 +12,8 @@ import { rowsOf } from "./sql.ts";
 /** What the nodes have, which must be the same on all. */
 async function assertEqual(cluster: TestCluster): Promise<void> {
   await caughtUp(cluster);
+  const verified = await paceline("verify", "--url", cluster.urls[0]!);
+  assert.equal(verified.code, 0, verified.stdout + verified.stderr);
   const [first, ...others] = cluster.nodes.map(({ id, dir }) => ({
     id,
     content: contentOf(join(dir, "db/main.sqlite")),

@@ -100,12 +100,14 @@ export type NodeVerdict = {
   readonly pages: number | undefined;
   /** Pages whose content is not what it should be. */
   readonly damaged: readonly Pgno[];
+  /** Under a logical log kind: checksums of the rows of each table, and where the node was when it read them. */
+  readonly content?: { readonly lsn: Lsn; readonly tables: Readonly<Record<string, string>> };
   /** What is wrong, for people. Undefined when nothing is. */
   readonly problem: string | undefined;
 };
 
 export type VerifyReport = {
-  /** Every reachable node was read, no page is damaged, and equal positions have equal checksums. */
+  /** Every reachable node was read, no page is damaged, and equal positions have equal checksums, of pages or rows. */
   readonly identical: boolean;
   readonly nodes: readonly NodeVerdict[];
 };

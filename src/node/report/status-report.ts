@@ -14,6 +14,7 @@ import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
 import type { Forwarding } from "../route/routing.ts";
 import type { Tree } from "../tree/tree.ts";
+import { compareContents } from "./content.ts";
 import { lagBytes } from "./lag.ts";
 import type {
   ClusterStatus,
@@ -38,6 +39,8 @@ export type ReportPorts = {
   lagMs(): number | undefined;
   lagEntries(): number | undefined;
   takesWrites(): boolean;
+  /** What the database holds, row by row. */
+  content(): Promise<{ lsn: Lsn; tables: Readonly<Record<string, string>> }>;
   /** Resolves once this node has applied `lsn`. */
   reached(lsn: Lsn): Promise<void>;
   /** Members in sync, on the leader. */
@@ -191,8 +194,11 @@ export class StatusReport {
     if (damaged.length > 0) {
       database.markDamaged(`${damaged.length} pages differ from their checksums`, damaged);
     }
+    const { logKind } = this.#ports.raft().settings;
+    const content = logKind === "pages" ? {} : { content: await this.#ports.content() };
     return {
       ...base,
+      ...content,
       damaged,
       lsn: this.#ports.applied().lsn,
       checksum: formatHash(served.checksum()),
@@ -216,7 +222,8 @@ export class StatusReport {
     );
     const newest = Math.max(...nodes.map((node) => node.lsn ?? 0)) as Lsn;
     await this.#ports.reached(newest).catch(() => {});
-    const judged = nodes.map((node) => this.#judge(node));
+    const isLogical = nodes.some((node) => node.content !== undefined);
+    const judged = isLogical ? compareContents(nodes) : nodes.map((node) => this.#judge(node));
     const identical = judged.every((n) => n.reachable && n.problem === undefined);
     return { identical, nodes: judged };
   }
@@ -227,11 +234,6 @@ export class StatusReport {
       return node;
     const here = this.#checksumByLsn.get(node.lsn);
     if (here === node.checksum) return node;
-    const { logKind } = this.#ports.raft().settings;
-    if (logKind !== "pages") {
-      const problem = `under log kind ${logKind} copies may keep the same rows in other pages; they were not compared`;
-      return { ...node, problem };
-    }
     if (here === undefined)
       return { ...node, problem: `no checksum to compare with at ${node.lsn}` };
     return { ...node, problem: `checksum ${node.checksum} at ${node.lsn}, here it was ${here}` };

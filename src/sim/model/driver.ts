@@ -39,6 +39,9 @@ export function modelDriver(world: ModelWorld): DatabaseDriver {
     },
     genesisImage: () => ({ pageSize: limits.pageSize, pages: bytesOf(birth(world.lists)) }),
     openReaders: () => new ModelReaders(processes),
+    contentOf: async () => {
+      throw new Error("log kind pages is all that is simulated");
+    },
     spawnReplay: () => {
       throw new Error("log kind pages is all that is simulated");
     },

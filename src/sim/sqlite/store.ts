@@ -134,6 +134,9 @@ export class SqliteStore implements NodeStore {
         run.readers.add(readers);
         return readers;
       },
+      contentOf: async () => {
+        throw new Error("log kind pages is all that is simulated");
+      },
       spawnReplay: () => {
         throw new Error("log kind pages is all that is simulated");
       },
