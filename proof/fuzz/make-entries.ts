@@ -23,7 +23,9 @@ export function makeMembership(prng: Prng): Membership {
   const ids = new Set(Array.from({ length: prng.integer(0, 6) }, () => makeId(prng)));
   return [...ids].sort().map((id) => {
     const kind = pick<MemberKind>(["voter", "learner", "witness"], prng);
-    const member = { id, kind, address: prng.chance(0.9) ? `${id}:7001` : makeText(prng) };
+    const priority = pick(["never", prng.integer(1, 101)] as const, prng);
+    const rank = kind === "voter" && prng.chance(0.2) ? { priority } : {};
+    const member = { id, kind, address: prng.chance(0.9) ? `${id}:7001` : makeText(prng), ...rank };
     return kind === "learner" && prng.chance(0.5) ? { ...member, promote: true } : member;
   });
 }

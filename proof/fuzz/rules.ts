@@ -73,12 +73,13 @@ export function demandSame(found: unknown, wanted: unknown, rule: string): void 
   demand(false, `${rule}: ${shown(found)} instead of ${shown(wanted)}`);
 }
 
-/** With bytes as bytes: whether they are a Buffer is nobody's business. */
+/** With bytes as bytes, whether they are a Buffer or not, and without fields that are undefined. */
 function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return new Uint8Array(value);
   if (ArrayBuffer.isView(value) || typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(plain);
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plain(field)]));
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(fields.map(([key, field]) => [key, plain(field)]));
 }
 
 function unexpected(error: unknown): BrokenRule {

@@ -7,7 +7,7 @@
 
 import { randomBytes } from "node:crypto";
 import { ClientError } from "../base/errors.ts";
-import { formatHash, type Hash64, zeroChain } from "../base/hash.ts";
+import { type Hash64, parseHash, zeroChain } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
 import type { Disk } from "../host/disk.ts";
 import { LogStore } from "../log/log-store.ts";
@@ -34,7 +34,11 @@ import {
 } from "./discarded/rewind-record.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
 import { Identity } from "./identity.ts";
-import { readInstallRecord, removeInstallRecord } from "./page-sync/install-record.ts";
+import {
+  type InstallRecord,
+  readInstallRecord,
+  removeInstallRecord,
+} from "./page-sync/install-record.ts";
 import { readKnownChecksum, writeKnownChecksum } from "./page-sync/known-checksum.ts";
 import type { Forwarding } from "./route/routing.ts";
 import type { RunningNode } from "./running-node.ts";
@@ -115,8 +119,13 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
       onForeignWrite: (error) =>
         running === undefined ? options.onFatal(error) : running.onFailed(error),
     });
-    await database.open((position) => expectedChecksum(options, log, position));
-    await finishInstall(options, { log, database, identity });
+    const plan = await readInstallRecord(disk, dir);
+    await database.open(async (position) =>
+      plan !== undefined && isSame(plan.position, position)
+        ? parseHash(plan.checksum)
+        : expectedChecksum(options, log, position),
+    );
+    if (plan !== undefined) await finishInstall(options, plan, { log, database, identity });
     const rewind = await readRewindRecord(disk, dir);
     const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
     if (database.damage === undefined) await removeRewindRecord(disk, dir);
@@ -158,28 +167,31 @@ async function birthChecksum(log: LogStore): Promise<Hash64 | undefined> {
   return undefined;
 }
 
-/** Completes a page sync that had changed the database when the last run ended [install-record.ts]. */
+/**
+ * Completes a page sync that had changed the database when the last run ended [install-record.ts]. It had if the
+ * database is where the image is; pages that rotted since make it a damaged one, and do not undo that.
+ */
 async function finishInstall(
   { disk, dir, onEvent }: OpenOptions,
+  { clusterId, snapshot, position, checksum }: InstallRecord,
   { log, database, identity }: Pick<Opened, "log" | "database" | "identity">,
 ): Promise<void> {
-  const record = await readInstallRecord(disk, dir);
-  if (record === undefined) return;
   const { served } = database;
-  const isInstalled = served !== undefined && formatHash(served.checksum()) === record.checksum;
-  if (isInstalled) {
-    const { snapshot } = record;
-    if (record.clusterId !== "") await identity.adopt(record.clusterId);
-    await writeKnownChecksum(disk, dir, record.position, served.checksum());
+  if (served !== undefined && isSame(served.position(), position)) {
+    if (clusterId !== "") await identity.adopt(clusterId);
+    await writeKnownChecksum(disk, dir, position, parseHash(checksum));
     // Only a log that ends before the image is replaced: one that goes on from it may have been counted on. So is one
     // that had been told to let go of other entries there.
     const isLost = (await readRewindRecord(disk, dir)) !== undefined;
     const isOther = isLost && log.termAt(snapshot.lsn) !== snapshot.term;
     if (log.last.lsn < snapshot.lsn || isOther) await log.reset(snapshot);
-    if (database.damage !== undefined) await database.reopen();
     onEvent(`finished the page sync that the last run began, at LSN ${snapshot.lsn}`);
   }
   await removeInstallRecord(disk, dir);
+}
+
+function isSame(a: EntryId, b: EntryId): boolean {
+  return a.lsn === b.lsn && a.term === b.term;
 }
 
 /** Where applying goes on: at the database's own position, or at the base of the log if that is later. */

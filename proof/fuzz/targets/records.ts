@@ -3,6 +3,7 @@
 import { crc32 } from "node:zlib";
 import { ClientError, CorruptionError, ProtocolError } from "../../../src/base/errors.ts";
 import type { Prng } from "../../../src/base/prng.ts";
+import { readRewindRecord, writeRewindRecord } from "../../../src/node/discarded/rewind-record.ts";
 import { Identity } from "../../../src/node/identity.ts";
 import {
   readInstallRecord,
@@ -13,7 +14,7 @@ import type { RunAnswer } from "../../../src/node/route/run.ts";
 import { decodeGenesis, encodeGenesis } from "../../../src/payload/genesis.ts";
 import { decodePages, encodePages, stampChecksum } from "../../../src/payload/pages.ts";
 import { SimDisk } from "../../../src/sim/disk.ts";
-import { nodeId } from "../../../src/vocabulary.ts";
+import { lsn, nodeId } from "../../../src/vocabulary.ts";
 import { makeChain, makeHash, makeText, makeWords } from "../make.ts";
 import { makeEntryId, makePgnos, makeSnapshot } from "../make-entries.ts";
 import { mutateBytes, mutateJson, pick, randomBytes } from "../mutate.ts";
@@ -81,6 +82,7 @@ const answer = codecTarget<RunAnswer>({
         position: small,
         session: pick([undefined, makeText(prng)], prng),
         foreignKeys: pick([undefined, true, false], prng),
+        acked: pick([undefined, "quorum", "all"] as const, prng),
       };
     },
     (value) => Buffer.from(encodeAnswer(value)),
@@ -125,6 +127,19 @@ async function playInstall(prng: Prng): Promise<Outcome> {
   return "accepted";
 }
 
+async function playRewind(prng: Prng): Promise<Outcome> {
+  const disk = new SimDisk();
+  await disk.makeDirectory("/n");
+  const record = { format: 1, from: lsn(prng.integer(1, 99)), why: makeText(prng) } as const;
+  await writeRewindRecord(disk, "/n", record);
+  const isWhole = prng.chance(0.1);
+  if (!isWhole) await disk.replaceFile("/n/rewind.json", spoiledJson(record, prng));
+  const found = await probeAsync([CorruptionError], () => readRewindRecord(disk, "/n"));
+  if (found === undefined) return "refused";
+  if (isWhole) demandSame(found.value, record, "a note of a rewind changed");
+  return "accepted";
+}
+
 function spoiledJson(record: unknown, prng: Prng): Uint8Array {
   if (prng.chance(0.7)) return Buffer.from(mutateJson(record, [record], prng));
   const bytes = new Uint8Array(Buffer.from(JSON.stringify(record)));
@@ -136,5 +151,6 @@ export const recordTargets: readonly Target[] = [
   genesis,
   answer,
   { name: "identity", weight: 0.5, play: playIdentity },
+  { name: "note of a rewind", weight: 0.3, play: playRewind },
   { name: "plan of a page sync", weight: 0.5, play: playInstall },
 ];

@@ -4,7 +4,7 @@
  * database is ahead of the log, and that it needs pages.
  */
 
-import { CorruptionError } from "../../base/errors.ts";
+import { CorruptionError, messageOf } from "../../base/errors.ts";
 import type { Disk } from "../../host/disk.ts";
 import type { Lsn } from "../../vocabulary.ts";
 
@@ -26,11 +26,9 @@ export async function writeRewindRecord(
 }
 
 export async function readRewindRecord(disk: Disk, dir: string): Promise<RewindRecord | undefined> {
-  if (!(await disk.exists(pathIn(dir)))) return undefined;
-  const text = new TextDecoder().decode(await disk.readFile(pathIn(dir)));
-  const record = JSON.parse(text) as RewindRecord;
-  if (record.format !== 1) throw new CorruptionError(`${pathIn(dir)} has format ${record.format}`);
-  return record;
+  const path = pathIn(dir);
+  if (!(await disk.exists(path))) return undefined;
+  return parse(await disk.readFile(path), path);
 }
 
 /** Harmless when there is none. */
@@ -38,4 +36,20 @@ export async function removeRewindRecord(disk: Disk, dir: string): Promise<void>
   if (!(await disk.exists(pathIn(dir)))) return;
   await disk.remove(pathIn(dir));
   await disk.syncDirectory(dir);
+}
+
+function parse(bytes: Uint8Array, path: string): RewindRecord {
+  let record: Partial<Record<keyof RewindRecord, unknown>>;
+  try {
+    record = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) ?? {};
+  } catch (cause) {
+    throw new CorruptionError(`${path} is not JSON: ${messageOf(cause)}`, { cause });
+  }
+  const { format, from, why } = record;
+  if (format !== 1 || !Number.isSafeInteger(from) || (from as Lsn) < 1 || typeof why !== "string") {
+    throw new CorruptionError(
+      `${path} lacks its fields; move the data directory aside and join anew`,
+    );
+  }
+  return { format, from: from as Lsn, why };
 }
