@@ -206,7 +206,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     moved: flags.moved === undefined ? undefined : parseMembers(flags.moved, "--moved", flags.id),
     join: flags.join === undefined ? undefined : parseNode(flags.join, "--join"),
     follow: flags.follow?.split(",").map((part) => parseNode(part, "--follow")),
-    settings: initialSettings(flags),
+    settings: agreeing(initialSettings(flags), cluster),
     secret: readSecret(flags.secretFile),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
@@ -230,6 +230,19 @@ function initialSettings({ commitRule, settings, join }: Flags): Settings | unde
     );
   }
   return completeSettings(parseSettings(pairs));
+}
+
+/** Settings of a new cluster must make sense for its members. */
+function agreeing(
+  settings: Settings | undefined,
+  cluster: readonly MemberSpec[] | undefined,
+): Settings | undefined {
+  const witness = cluster?.find((m) => m.kind === "witness");
+  if (settings?.coordinator !== "manual" || witness === undefined) return settings;
+  throw misuse(
+    `coordinator=manual and the witness ${witness.id} exclude each other`,
+    "A witness is there so that a leader can be elected; with one, leave the coordinator as it is.",
+  );
 }
 
 /** What this node is by its own word and by that of the list, which must not contradict each other. */

@@ -198,6 +198,10 @@ test("start checks its options before anything is touched", () => {
   check({ cluster: "a=h:1/observer" }, /"observer" is no kind/);
   check({ cluster: "a=h:1/witness,b=h:2/learner" }, /no data node that may lead/);
   check({ cluster: "a=h:1,b=h:2", kind: "witness" }, /--kind says witness, --cluster says voter/);
+  check(
+    { cluster: "a=h:1,b=h:2,c=h:3/witness", settings: "coordinator=manual" },
+    /coordinator=manual and the witness c exclude each other/,
+  );
   check({ kind: "witness/learner" }, /is no kind/);
   check({ cluster: "a=h:1", join: "h:2" }, /exclude each other/);
   check({ keepLog: "lots" }, /is not a size/);

@@ -37,7 +37,12 @@ export class Members {
 
   /** On the leader. Resolves when the change is committed. Throws ClientError MEMBERSHIP_REFUSED or _BUSY. */
   async add(member: Member): Promise<void> {
-    const { membership } = this.#ports.status();
+    const { membership, settings } = this.#ports.status();
+    if (member.kind === "witness" && settings.coordinator === "manual") {
+      throw refused(
+        "a witness elects leaders; under coordinator=manual there is nothing for it to do",
+      );
+    }
     const same = membership.find((m) => m.id === member.id);
     if (same?.address === member.address && isWhatIsAsked(same, member)) return;
     if (same !== undefined) {

@@ -51,7 +51,6 @@ import type {
   Refusal,
 } from "./ready.ts";
 import { weakerRule } from "./rule/commit-rule.ts";
-import { isCaretaker } from "./rule/priority.ts";
 
 export type {
   HardState,
@@ -144,14 +143,15 @@ export class Raft {
 
   /**
    * An operator's word: this node leads a new term, without asking for a majority. Only under a manual coordinator,
-   * and only a voter that is fit to lead. It leads once those who are expected have answered, or does not.
+   * and only a voter that is fit to lead; one of priority "never" then hands over as a caretaker does. It leads once
+   * those who are expected have answered, or does not.
    */
   promote(order: PromotionOrder, nowMs: number): Refusal | undefined {
     const core = this.#core;
     core.passTo(nowMs);
     const own = memberOf(core.log.membership, core.id);
     if (!core.isManual) return "not-manual";
-    if (own?.kind !== "voter" || isCaretaker(own) || !core.isElectable) return "promotion-refused";
+    if (own?.kind !== "voter" || !core.isElectable) return "promotion-refused";
     if (this.#leading !== undefined) this.#stepDown();
     this.#following.refuseReads();
     this.#election.startPromotion(order);

@@ -19,7 +19,6 @@ import type { Clock } from "../../host/clock.ts";
 import { counts } from "../../raft/membership.ts";
 import type { RaftStatus } from "../../raft/raft.ts";
 import { copiesOf, weakerRule } from "../../raft/rule/commit-rule.ts";
-import { isCaretaker } from "../../raft/rule/priority.ts";
 import {
   type EntryId,
   formatPosition,
@@ -106,7 +105,6 @@ export class Promotion {
       );
     }
     if (own?.kind !== "voter") throw refused(`${self} is no voter: it cannot lead`);
-    if (isCaretaker(own)) throw refused(`${self} has priority never`);
   }
 
   /** Whether nobody knows a later term than this leader's. */

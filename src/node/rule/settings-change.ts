@@ -45,6 +45,11 @@ export class SettingsChange {
     const next = mergedSettings(wanted, status.settings);
     if (JSON.stringify(next) === JSON.stringify(status.settings)) return next;
     const isUp = (id: NodeId) => id === status.id || this.#ports.isUp(id);
+    const away = status.membership.filter((m) => m.kind !== "learner" && !isUp(m.id));
+    if (next.coordinator !== status.settings.coordinator && away.length > 0) {
+      const text = `every voter must hear who decides who leads, and ${away[0]!.id} cannot be reached`;
+      throw new ClientError("SETTINGS_REFUSED", `${text}; start or remove it first`);
+    }
     const contradiction = contradictionIn(next, status.membership, isUp);
     if (contradiction !== undefined) throw new ClientError("SETTINGS_REFUSED", contradiction);
     await this.#propose(next);
@@ -115,6 +120,13 @@ export function contradictionIn(
   if (!supportedLogKinds.includes(logKind)) return `this version has no log kind ${logKind} yet`;
   if (!supportedCoordinators.includes(coordinator)) {
     return `this version has no coordinator ${coordinator} yet`;
+  }
+  const witness = membership.find((member) => member.kind === "witness");
+  if (coordinator === "manual" && witness !== undefined) {
+    return (
+      `${witness.id} is a witness: it is there to elect leaders, and cannot be promoted with what it alone may ` +
+      "have. Remove it before leaders are appointed by hand"
+    );
   }
   if (commitRule === "quorum" && whenCopiesMissing === "degrade" && coordinator === "quorum") {
     return (

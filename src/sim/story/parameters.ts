@@ -120,5 +120,5 @@ function drawModel(prng: Prng): Parameters {
   const priorities = Array.from({ length: data }, (_, i) =>
     i === 0 ? pick<Priority>(0, 50) : pick<Priority>(0, 1, 100, "never"),
   );
-  return { ...drawn, witnesses, priorities, isManual: prng.chance(0.15) };
+  return { ...drawn, witnesses, priorities, isManual: witnesses === 0 && prng.chance(0.2) };
 }
