@@ -59,7 +59,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     failed: (error) => running.onFailed(error),
   });
   const writes = assembleWrites(options, opened, consensus, whole);
-  const reads = assembleReads(options, opened, consensus, applied);
+  const reads = assembleReads(options, opened, consensus, { applied, applying });
   const leadership = () => node.leadership;
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
@@ -222,7 +222,7 @@ function assembleReads(
   { clock }: OpenOptions,
   { database }: Opened,
   { node, lag }: Consensus,
-  applied: Waiters,
+  { applied, applying }: { applied: Waiters; applying: Applying },
 ): Reads {
   return new Reads({
     ...{ clock, applied },
@@ -231,6 +231,7 @@ function assembleReads(
     hasLease: () => node.hasLease(),
     readIndex: () => node.readIndex(),
     committedLsn: () => node.status().committedLsn,
+    appliedId: () => applying.applied,
   });
 }
 

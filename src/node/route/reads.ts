@@ -39,6 +39,8 @@ export type ReadPorts = {
   /** The LSN that a linearizable read must have applied. Throws ClientError NO_LEADER. */
   readIndex(): Promise<Lsn>;
   committedLsn(): Lsn;
+  /** The last entry that is applied, one that does not touch the database included. */
+  appliedId(): EntryId;
 };
 
 type PinnedRead = {
@@ -72,6 +74,7 @@ export class Reads {
   /** Runs a read-only unit. Throws ClientError: TOO_STALE, NO_LEADER, NOT_READY, STATEMENT_TIMEOUT. */
   async run(unit: Unit, options: ReadOptions): Promise<ReadAnswer> {
     const byLease = await this.#awaitConsistency(options);
+    const before = this.#ports.appliedId();
     const outcome = await this.#pool().run(unit, {
       deadlineMs: options.deadlineMs ?? limits.statementMs,
       signal: options.signal,
@@ -81,7 +84,7 @@ export class Reads {
       const lsn = await this.#ports.readIndex();
       if (lsn > outcome.lsn) return this.run(unit, options);
     }
-    return answerOf(outcome);
+    return answerOf(outcome, before);
   }
 
   /** Begins an interactive read transaction. It has a process of its own until it ends. */
@@ -154,7 +157,12 @@ export class Reads {
   }
 }
 
-function answerOf(outcome: ReadOutcome): ReadAnswer {
-  const { results, lsn, term, foreignKeys, refusedWrite } = outcome;
+/**
+ * `before` was applied before the read began. The database itself names the last entry that changed it; entries after
+ * that one, the first of a term for instance, are in what was read all the same.
+ */
+function answerOf(outcome: ReadOutcome, before?: EntryId): ReadAnswer {
+  const { results, foreignKeys, refusedWrite } = outcome;
+  const { lsn, term } = before !== undefined && before.lsn > outcome.lsn ? before : outcome;
   return { results, position: { lsn, term }, foreignKeys, refusedWrite: refusedWrite === true };
 }
