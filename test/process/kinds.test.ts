@@ -24,7 +24,7 @@ async function assertEqual(cluster: TestCluster): Promise<void> {
   }
 }
 
-for (const kind of ["rows", "statements"]) {
+for (const kind of ["rows", "statements", "triggers"]) {
   test(`log kind ${kind}: real databases and a hard workload, equal on all nodes`, {
     timeout: 150_000,
     skip: missingData,

@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
-const dataDir = new URL("../../../shared/data/", import.meta.url).pathname;
+const dataDir: string =
+  process.env["PACELINE_TEST_DATA"] ?? new URL("../../../shared/data/", import.meta.url).pathname;
 
 /** Why tests that need the data are skipped; false when they run. */
 export const missingData: string | false = existsSync(join(dataDir, "chinook.sqlite"))

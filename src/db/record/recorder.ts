@@ -22,9 +22,10 @@ import { SqlError } from "../sql/sql-error.ts";
 import type { Compiled } from "../sql/statement-cache.ts";
 import { Outside } from "./outside.ts";
 import type { Recorded, Recording } from "./recording.ts";
-import { limitsWithoutOrder, SchemaFacts, type TableFacts } from "./schema-facts.ts";
+import { limitsWithoutOrder, mayReplace, SchemaFacts, type TableFacts } from "./schema-facts.ts";
 import { SessionRows, type TableFilter } from "./session-rows.ts";
 import { type RowCollector, Track } from "./track.ts";
+import { TriggerLog } from "./trigger-rows.ts";
 
 /** A statement that may write, about to run. */
 export type WriteCall = { readonly compiled: Compiled; readonly stmt: Stmt };
@@ -49,6 +50,8 @@ export class Recorder {
   readonly #foreignKeys: StatementSync;
   readonly #lastRowid: StatementSync;
   readonly #db: DatabaseSync;
+  /** Set where triggers, not sessions, see rows for followers. */
+  readonly #triggerLog: TriggerLog | undefined;
   readonly #tables: ReadonlySet<string> | undefined;
   /** The open client transaction has changed the schema. */
   #schemaChanged = false;
@@ -76,10 +79,12 @@ export class Recorder {
     this.#recording = recording;
     this.#authorizer = authorizer;
     this.#facts = new SchemaFacts(db);
-    const collector = (): RowCollector => new SessionRows(db, () => this.#filter());
+    const session = (): RowCollector => new SessionRows(db, () => this.#filter());
+    this.#triggerLog = logKind === "triggers" ? new TriggerLog(db) : undefined;
+    const collector = () => this.#triggerLog?.open() ?? session();
     const wantsChanges = changes || logKind === "rows" || logKind === "triggers";
     this.#changes = wantsChanges ? new Track(collector) : undefined;
-    this.#statements = statements || logKind === "statements" ? new Track(collector) : undefined;
+    this.#statements = statements || logKind === "statements" ? new Track(session) : undefined;
     this.#tables = tables === undefined ? undefined : new Set(tables.map((t) => t.toLowerCase()));
     this.#foreignKeys = db.prepare("PRAGMA foreign_keys");
     this.#lastRowid = db.prepare("SELECT last_insert_rowid()");
@@ -113,6 +118,7 @@ export class Recorder {
       if (this.#changes !== undefined) this.#watch(this.#changes, this.#whyStatement === undefined);
       if (this.#statements !== undefined)
         this.#watch(this.#statements, this.#whyRows !== undefined);
+      if (compiled.shape.kind !== "change") this.#triggerLog?.forget();
       this.#outside?.begin();
       this.#rowidBefore = compiled.functions.has("last_insert_rowid")
         ? (this.#lastRowid.get() as unknown as [bigint])[0]
@@ -150,9 +156,15 @@ export class Recorder {
     this.forgetSchema();
   }
 
+  /** A statement of the schema is about to be compiled: SQLite would drop or rename our triggers with a table. */
+  beforeSchema(): void {
+    if (this.#triggerLog !== undefined) this.pause();
+  }
+
   /** VACUUM copies every row: nothing may be watching. */
   pause(): void {
     this.#both((track) => track.cut());
+    this.#authorizer.asOurselves(() => this.#triggerLog?.forget());
   }
 
   savepoint(): void {
@@ -225,18 +237,24 @@ export class Recorder {
   }
 
   #watch(track: Track, asRows: boolean): void {
-    if (asRows) track.watch(this.#touched.filter((facts) => facts.hasKey && this.#isChosen(facts)));
+    const sees = (facts: TableFacts) => facts.hasKey || this.#triggerLog !== undefined;
+    if (asRows) track.watch(this.#touched.filter((facts) => sees(facts) && this.#isChosen(facts)));
     else track.cut();
   }
 
   /** Undefined: the rows can. Empty: nobody wants them. */
-  #whyNotRows({ shape, touched }: Compiled): string | undefined {
+  #whyNotRows({ shape, touched, statement }: Compiled): string | undefined {
     if (shape.kind !== "change") return `it is of the schema: ${shape.kind}`;
     const chosen = this.#touched.filter((facts) => this.#isChosen(facts));
     if (chosen.length === 0 && touched.length > 0 && this.#tables !== undefined) return "";
     for (const facts of chosen) {
       if (facts.isVirtual) return `table ${facts.name} is virtual`;
-      if (!facts.hasKey) return `table ${facts.name} has no primary key`;
+      if (!facts.hasKey && this.#triggerLog === undefined) {
+        return `table ${facts.name} has no primary key`;
+      }
+      if (this.#triggerLog !== undefined && (facts.replaces || mayReplace(statement.text))) {
+        return `it may replace rows of table ${facts.name}, which triggers do not see`;
+      }
       if (this.#recording.logKind !== "pages" && facts.deletingTrigger !== undefined) {
         return `trigger ${facts.deletingTrigger} of table ${facts.name} deletes rows`;
       }

@@ -82,7 +82,7 @@ function unitOf(n: number): Unit {
   return { requests, foreignKeys: true };
 }
 
-for (const kind of ["rows", "statements"] as const) {
+for (const kind of ["rows", "statements", "triggers"] as const) {
   test(`log kind ${kind}: a hard workload gives the same rows`, () => {
     const pair = new Pair(kind);
     pair.run(unit(...workloadSchema));
@@ -228,4 +228,87 @@ test("rows that SQLite would leave out silently are refused", () => {
   assert.match(second!, /ok/);
   pair.assertEqual();
   assert.deepEqual(pair.leader.rows("SELECT k FROM t ORDER BY v"), [["a"], ["c"]]);
+});
+
+test("triggers see tables without key, keys that move, and what other triggers do to a row", () => {
+  const pair = new Pair("triggers");
+  pair.run(
+    unit(
+      "CREATE TABLE loose(a, b)",
+      "CREATE TABLE t(k, n INT, v, PRIMARY KEY (k, n))",
+      "CREATE TABLE q(id INTEGER PRIMARY KEY, v)",
+      "CREATE TRIGGER tidy AFTER INSERT ON q BEGIN UPDATE q SET v = v || '!' WHERE id = new.id; END",
+      "CREATE TRIGGER more AFTER UPDATE ON q WHEN length(new.v) < 4 BEGIN UPDATE q SET v = v || '?' WHERE id = new.id; END",
+    ),
+  );
+  pair.run(
+    unit(
+      "INSERT INTO loose VALUES (1, 'x'), (1, 'x'), (2, NULL)",
+      "INSERT INTO q VALUES (1, 'a'), (2, 'abcdef')",
+    ),
+  );
+  pair.run(
+    unit("UPDATE loose SET b = 'y' WHERE rowid = 2"),
+    unit("DELETE FROM loose WHERE a = 2"),
+    unit("UPDATE q SET v = 'z'"),
+  );
+  pair.run(
+    unit(
+      "INSERT INTO t VALUES ('a', 1, 1), ('b', 2, 2)",
+      "UPDATE t SET n = n + 10",
+      "UPDATE t SET k = 'c', v = 9 WHERE k = 'b'",
+    ),
+  );
+  pair.run(
+    unit(
+      "BEGIN",
+      "DELETE FROM q",
+      "INSERT INTO q VALUES (1, 'again'), (7, 'n')",
+      "DELETE FROM q WHERE id = 7",
+      "COMMIT",
+    ),
+  );
+  pair.run(
+    unit("BEGIN", "INSERT INTO q VALUES (8, 'k')", "ROLLBACK"),
+    unit("INSERT INTO q VALUES (9, 'l')"),
+    unit("INSERT OR IGNORE INTO q VALUES (9, 'm'), (10, 'o')"),
+  );
+  pair.assertEqual();
+  assert.deepEqual(pair.warnings, []);
+});
+
+test("keys that might be NULL are looked at, whoever collects the rows", () => {
+  for (const kind of ["rows", "triggers"] as const) {
+    const pair = new Pair(kind);
+    pair.run(unit("CREATE TABLE t(k TEXT PRIMARY KEY, v)", "INSERT INTO t VALUES ('a', 1)"));
+    for (const n of [1, 2, 3]) pair.run(unit(`INSERT INTO t VALUES ('${n}', ${n})`));
+    pair.run(
+      unit("CREATE INDEX i ON t(v)"),
+      unit("UPDATE t SET v = v + 1"),
+      unit("DELETE FROM t WHERE k = 'a'"),
+    );
+    pair.assertEqual();
+  }
+});
+
+test("only chosen tables travel", () => {
+  for (const kind of ["rows", "triggers"] as const) {
+    const pair = new Pair(kind, ["wanted"]);
+    pair.run(
+      unit(
+        "CREATE TABLE wanted(id INTEGER PRIMARY KEY, v)",
+        "CREATE TABLE other(id INTEGER PRIMARY KEY, v)",
+        "CREATE TABLE loose(v)",
+        "CREATE TRIGGER both AFTER INSERT ON wanted BEGIN INSERT INTO other(v) VALUES (new.v); END",
+      ),
+    );
+    pair.run(
+      unit("INSERT INTO wanted VALUES (1, 'a')"),
+      unit("INSERT INTO other VALUES (9, 'b')"),
+      unit("INSERT INTO loose VALUES (1)"),
+    );
+    pair.assertEqual("other", "loose");
+    assert.deepEqual(pair.follower.prepare("SELECT * FROM other").all(), []);
+    assert.deepEqual(pair.follower.prepare("SELECT * FROM loose").all(), []);
+  }
 });

@@ -19,6 +19,8 @@ export type TableFacts = {
   readonly isAutoincrement: boolean;
   /** Name of a trigger on it that deletes rows; deleting cannot be suppressed where a changeset is applied. */
   readonly deletingTrigger: string | undefined;
+  /** It, or a trigger on it, may replace rows: no trigger sees those go. */
+  readonly replaces: boolean;
 };
 
 export class SchemaFacts {
@@ -86,14 +88,22 @@ export class SchemaFacts {
           ? []
           : key.filter(([, , not]) => not === 0n).map(([column]) => column),
       isAutoincrement: isRowid && /\bAUTOINCREMENT\b/i.test(sql),
-      deletingTrigger: this.#deletingTrigger(name),
+      ...this.#triggersOf(name, sql),
     };
   }
 
-  #deletingTrigger(table: string): string | undefined {
+  #triggersOf(table: string, sql: string): Pick<TableFacts, "deletingTrigger" | "replaces"> {
     const triggers = this.#triggers.all(table) as unknown as [string, string][];
-    return triggers.find(([, sql]) => deletes(sql))?.[0];
+    return {
+      deletingTrigger: triggers.find(([, text]) => deletes(text))?.[0],
+      replaces: mayReplace(sql) || triggers.some(([, text]) => mayReplace(text)),
+    };
   }
+}
+
+/** Whether the word stands there. Too careful rather than too bold: it may be the function. */
+export function mayReplace(sql: string): boolean {
+  return /\bREPLACE\b/i.test(sql);
 }
 
 /** Whether the body of a trigger has the word DELETE. Too careful rather than too bold: it may stand in a text. */

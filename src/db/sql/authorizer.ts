@@ -21,6 +21,9 @@ export const positionTable = "sqlite_paceline";
 /** Savepoints of ours begin so; clients may not use such names. */
 export const ownSavepointPrefix = "paceline_";
 
+/** Triggers and changelogs of ours begin so; they are TEMP, as nothing of a client is (record/trigger-rows.ts). */
+export const ownTriggerPrefix = "paceline_rows_";
+
 const allowedModules: ReadonlySet<string> = new Set([
   "fts5",
   "fts5vocab",
@@ -120,6 +123,7 @@ export class Authorizer {
     if (this.vacuuming && (action !== constants.SQLITE_ATTACH || first === "")) {
       return constants.SQLITE_OK;
     }
+    if (origin?.startsWith(ownTriggerPrefix) && schema === "temp") return constants.SQLITE_OK;
     const isTemporary = schema === "temp" && !schemaUpkeep.has(action);
     if (allowedActions.has(action) && !isTemporary) return constants.SQLITE_OK;
     if (action === constants.SQLITE_PRAGMA) return this.#pragma(first ?? "", second ?? undefined);
@@ -132,11 +136,12 @@ export class Authorizer {
 
   /** Runs statements of ours: SQLite may compile them anew at any time, so they are trusted each time they run. */
   asOurselves<T>(run: () => T): T {
+    const before = this.#trusted;
     this.#trusted = true;
     try {
       return run();
     } finally {
-      this.#trusted = false;
+      this.#trusted = before;
     }
   }
 

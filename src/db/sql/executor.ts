@@ -94,6 +94,7 @@ export class Executor {
     const { recording } = ports;
     this.recorder =
       recording === undefined ? undefined : new Recorder(db, this.authorizer, recording);
+    this.#cache.beforeSchema = () => this.recorder?.beforeSchema();
     this.transaction = new ClientTransaction(db, {
       authorizer: this.authorizer,
       recorder: this.recorder,

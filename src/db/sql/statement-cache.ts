@@ -53,6 +53,8 @@ export class StatementCache {
   readonly #authorizer: Authorizer;
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
+  /** Called before a statement of the schema is compiled. */
+  beforeSchema: () => void = () => {};
   /** Counts changes of schema seen by this connection. */
   #schema = 0;
 
@@ -81,6 +83,7 @@ export class StatementCache {
   /** Compiles without looking into the cache or leaving anything in it. */
   compile({ statement, shape }: ShapedStatement): Compiled {
     const authorizer = this.#authorizer;
+    if (shape.kind === "schema") this.beforeSchema();
     authorizer.reason = undefined;
     authorizer.isIndirect = false;
     authorizer.trace = newTrace();

@@ -16,7 +16,6 @@ import type { Forwarding } from "../route/routing.ts";
 import type { Tree } from "../tree/tree.ts";
 import { compareContents } from "./content.ts";
 import { lagBytes } from "./lag.ts";
-import { compareContents } from "./content.ts";
 import type {
   ClusterStatus,
   NodeStatus,

@@ -26,7 +26,12 @@ export type SettingsPorts = {
 };
 
 /** What this version can do. The words for the rest are taken, so that a newer node is understood. */
-const supportedLogKinds: readonly Settings["logKind"][] = ["pages", "rows", "statements"];
+const supportedLogKinds: readonly Settings["logKind"][] = [
+  "pages",
+  "rows",
+  "statements",
+  "triggers",
+];
 const supportedCoordinators: readonly Settings["coordinator"][] = ["quorum"];
 
 export class SettingsChange {

@@ -1,0 +1,196 @@
+/**
+ * Rows as triggers see them: for each table that a statement may write, generated triggers note which rows are touched
+ * in a changelog table of their own. All of it is TEMP: on this connection only, in no page of the database.
+ *
+ *   BEFORE UPDATE, BEFORE DELETE   the row as it was                                    "was"
+ *   AFTER INSERT                   its key; also where an UPDATE gave a row a new key    "came"
+ *   AFTER DELETE                   its key; also where an UPDATE took a key away         "went"
+ *
+ * In what order triggers of one event fire is not defined, so what a row was before and is after is not taken from the
+ * order of notes: after is what the table has when it is asked; whether the row was there before follows from how often
+ * it came and went; and what it was then is the first "was" of it.
+ *
+ * The triggers are made when a table is first written and removed before the schema changes, so they follow it. A
+ * rollback takes changelog and triggers back with everything else.
+ *
+ * Not seen by triggers: rows deleted by REPLACE (unless triggers are recursive). The recorder lets such statements
+ * travel as they are.
+ */
+
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { RowChange, TableChanges } from "../../changes/changeset.ts";
+import { encodeChangeset } from "../../changes/encode-changeset.ts";
+import { type SqlValue, sameValue } from "../../changes/values.ts";
+import { ownTriggerPrefix } from "../sql/authorizer.ts";
+import type { TableFacts } from "./schema-facts.ts";
+import type { RowCollector } from "./track.ts";
+
+const notes = { was: 0n, came: 1n, went: 2n } as const;
+
+/** A table that is being watched. */
+type Watched = {
+  readonly facts: TableFacts;
+  readonly log: string;
+  /** In changeset order; a table without key is keyed by its rowid, which stands first. */
+  readonly columns: readonly string[];
+  readonly primaryKey: readonly number[];
+};
+
+type Noted = { came: number; went: number; was: SqlValue[] | undefined; key: SqlValue[] };
+
+/** The changelog of one connection. */
+export class TriggerLog {
+  readonly #db: DatabaseSync;
+  readonly #watchedByName = new Map<string, Watched>();
+  readonly #exists: StatementSync;
+  #count = 0;
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+    db.exec("PRAGMA temp_store = MEMORY");
+    this.#exists = db.prepare("SELECT 1 FROM sqlite_temp_schema WHERE name = ?");
+  }
+
+  /** Rows touched from now on; what was noted before is forgotten. */
+  open(): RowCollector {
+    for (const { log } of this.#watchedByName.values()) {
+      if (this.#has(log)) this.#db.exec(`DELETE FROM temp.${log}`);
+    }
+    return {
+      watch: (facts) => this.#watch(facts),
+      collect: () => this.#collect(),
+      close: () => {},
+    };
+  }
+
+  /** The schema is about to change. */
+  forget(): void {
+    for (const watched of this.#watchedByName.values()) this.#remove(watched);
+    this.#watchedByName.clear();
+  }
+
+  #watch(facts: TableFacts): void {
+    const known = this.#watchedByName.get(facts.name);
+    if (known?.facts === facts && this.#has(known.log)) return;
+    if (known !== undefined) this.#remove(known);
+    const watched = watchedOf(facts, `${ownTriggerPrefix}${++this.#count}`);
+    this.#db.exec(triggersOf(watched));
+    this.#watchedByName.set(facts.name, watched);
+  }
+
+  #remove({ log }: Watched): void {
+    for (const when of ["was", "gone", "came", "went", "moved"]) {
+      this.#db.exec(`DROP TRIGGER IF EXISTS temp.${log}_${when}`);
+    }
+    this.#db.exec(`DROP TABLE IF EXISTS temp.${log}`);
+  }
+
+  /** A rollback may have taken it away. */
+  #has(log: string): boolean {
+    return this.#exists.get(log) !== undefined;
+  }
+
+  #collect(): Uint8Array {
+    const tables: TableChanges[] = [];
+    for (const watched of this.#watchedByName.values()) {
+      if (!this.#has(watched.log)) continue;
+      const changes = this.#changesOf(watched);
+      const primaryKey = Uint8Array.from(watched.primaryKey);
+      const table = watched.facts.name;
+      if (changes.length > 0) tables.push({ format: "changeset", table, primaryKey, changes });
+    }
+    return encodeChangeset(tables);
+  }
+
+  #changesOf(watched: Watched): RowChange[] {
+    const { log, facts, columns, primaryKey } = watched;
+    const rows = this.#db
+      .prepare(`SELECT * FROM temp.${log} ORDER BY seq`)
+      .all() as unknown as SqlValue[][];
+    if (rows.length === 0) return [];
+    const notedByKey = new Map<string, Noted>();
+    for (const [, note, ...values] of rows) {
+      const key = values.filter((_, i) => primaryKey[i]! > 0);
+      const name = nameOf(key);
+      const noted = notedByKey.get(name) ?? { came: 0, went: 0, was: undefined, key };
+      notedByKey.set(name, noted);
+      if (note === notes.came) noted.came++;
+      else if (note === notes.went) noted.went++;
+      else noted.was ??= values;
+    }
+    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${quoted(c)} IS ?`);
+    const now = this.#db.prepare(
+      `SELECT ${columns.map(quoted).join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
+    );
+    return [...notedByKey.values()].flatMap((noted) => {
+      const row = now.get(...(noted.key as SQLInputValue[]));
+      return changeOf(noted, row as unknown as SqlValue[] | undefined, primaryKey);
+    });
+  }
+}
+
+function changeOf(
+  { came, went, was }: Noted,
+  now: SqlValue[] | undefined,
+  primaryKey: readonly number[],
+): RowChange[] {
+  const wasThere = (now === undefined ? 0 : 1) - came + went > 0;
+  const indirect = false;
+  if (!wasThere) {
+    if (now === undefined) return [];
+    return [{ operation: "insert", indirect, before: undefined, after: now }];
+  }
+  if (was === undefined) return [];
+  if (now === undefined) return [{ operation: "delete", indirect, before: was, after: undefined }];
+  const differs = now.map((value, i) => !sameValue(value, was[i]));
+  if (!differs.includes(true)) return [];
+  const before = was.map((value, i) => (differs[i] || primaryKey[i]! > 0 ? value : undefined));
+  const after = now.map((value, i) => (differs[i] ? value : undefined));
+  return [{ operation: "update", indirect, before, after }];
+}
+
+function watchedOf(facts: TableFacts, log: string): Watched {
+  if (facts.hasKey) return { facts, log, columns: facts.columns, primaryKey: facts.primaryKey };
+  const columns = ["_rowid_", ...facts.columns];
+  return { facts, log, columns, primaryKey: columns.map((_, i) => (i === 0 ? 1 : 0)) };
+}
+
+function triggersOf({ facts, log, columns, primaryKey }: Watched): string {
+  const cells = columns.map((_, i) => `c${i}`).join();
+  const all = (row: "old" | "new") => columns.map((name) => `${row}.${quoted(name)}`).join();
+  const keyOnly = (row: "old" | "new") =>
+    columns.map((name, i) => (primaryKey[i]! > 0 ? `${row}.${quoted(name)}` : "NULL")).join();
+  const moved = columns
+    .filter((_, i) => primaryKey[i]! > 0)
+    .map((name) => `old.${quoted(name)} IS NOT new.${quoted(name)}`)
+    .join(" OR ");
+  const note = (what: keyof typeof notes, values: string) =>
+    `INSERT INTO ${log}(note, ${cells}) VALUES (${notes[what]}, ${values});`;
+  const trigger = (name: string, when: string, body: string) =>
+    `CREATE TEMP TRIGGER ${log}_${name} ${when.replace("?", `ON main.${quoted(facts.name)}`)} BEGIN ${body} END;`;
+  return [
+    `CREATE TEMP TABLE ${log}(seq INTEGER PRIMARY KEY, note, ${cells});`,
+    trigger("was", "BEFORE UPDATE ?", note("was", all("old"))),
+    trigger("gone", "BEFORE DELETE ?", note("was", all("old"))),
+    trigger("came", "AFTER INSERT ?", note("came", keyOnly("new"))),
+    trigger("went", "AFTER DELETE ?", note("went", keyOnly("old"))),
+    trigger(
+      "moved",
+      `AFTER UPDATE ? WHEN ${moved}`,
+      note("went", keyOnly("old")) + note("came", keyOnly("new")),
+    ),
+  ].join("\n");
+}
+
+/** Equal for equal keys. */
+function nameOf(key: readonly SqlValue[]): string {
+  return JSON.stringify(key, (_, value) => {
+    if (typeof value === "bigint") return `i${value}`;
+    if (value instanceof Uint8Array) return `b${Buffer.from(value).toString("hex")}`;
+    return typeof value === "string" ? `t${value}` : value;
+  });
+}
+
+function quoted(name: string): string {
+  return name === "_rowid_" ? name : `"${name.replaceAll('"', '""')}"`;
+}
