@@ -249,7 +249,8 @@ export class Recorder {
     if (chosen.length === 0 && touched.length > 0 && this.#tables !== undefined) return "";
     for (const facts of chosen) {
       if (facts.isVirtual) return `table ${facts.name} is virtual`;
-      if (!facts.hasKey && this.#triggerLog === undefined) {
+      const isSystem = facts.name.toLowerCase().startsWith("sqlite_");
+      if (!facts.hasKey && (isSystem || this.#triggerLog === undefined)) {
         return `table ${facts.name} has no primary key`;
       }
       if (this.#triggerLog !== undefined && (facts.replaces || mayReplace(statement.text))) {

@@ -3,6 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { transaction, workloadSchema } from "../../../test/process/kinds.ts";
 import { CorruptionError } from "../../base/errors.ts";
+import { Prng } from "../../base/prng.ts";
 import { decodeTransactions, encodeTransactions } from "../../changes/steps-codec.ts";
 import type { LogKind } from "../../vocabulary.ts";
 import { openScratch } from "../process/connection.ts";
@@ -94,6 +95,22 @@ for (const kind of ["rows", "statements", "triggers"] as const) {
     assert.ok(Number(pair.leader.rows("SELECT count(*) FROM journal")[0]![0]) > 100);
   });
 
+  test(`log kind ${kind}: the same in another order, in real transactions`, () => {
+    const pair = new Pair(kind);
+    const prng = new Prng(5);
+    pair.run(unit(...workloadSchema));
+    const order = Array.from({ length: 1_200 }, (_, i) => i);
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = prng.integer(Math.max(0, i - 100), i + 1);
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    for (let at = 0; at < order.length; at += 6) {
+      const requests = order.slice(at, at + 6).flatMap((n) => unitOf(n).requests);
+      pair.run(unit("PRAGMA foreign_keys = on", ...requests), unitOf(order[at]! + 5_000));
+    }
+    pair.assertEqual();
+  });
+
   test(`log kind ${kind}: triggers act once, whatever they do`, () => {
     const pair = new Pair(kind);
     pair.run(
@@ -140,6 +157,7 @@ for (const kind of ["rows", "statements", "triggers"] as const) {
       unit("BEGIN", "DELETE FROM b WHERE id = 3", "ROLLBACK"),
       unit("INSERT INTO b(vv) VALUES (9)", "DELETE FROM b WHERE vv = 9"),
     );
+    pair.run(unit("UPDATE sqlite_sequence SET seq = 4", "ANALYZE", "DELETE FROM sqlite_stat1"));
     pair.run(unit("PRAGMA user_version = 5"), unit("VACUUM"), unit("ANALYZE"), unit("REINDEX"));
     pair.run(
       unit("ALTER TABLE b DROP COLUMN w", "CREATE TABLE k(x, y, PRIMARY KEY (y, x)) WITHOUT ROWID"),
@@ -286,6 +304,36 @@ test("keys that might be NULL are looked at, whoever collects the rows", () => {
       unit("CREATE INDEX i ON t(v)"),
       unit("UPDATE t SET v = v + 1"),
       unit("DELETE FROM t WHERE k = 'a'"),
+    );
+    pair.assertEqual();
+  }
+});
+
+test("a transaction that changed nothing leaves the record of the one before alone", () => {
+  for (const kind of ["rows", "triggers"] as const) {
+    const pair = new Pair(kind);
+    const on = "PRAGMA foreign_keys = on";
+    pair.run(unit("CREATE TABLE t(id INTEGER PRIMARY KEY, v)"));
+    pair.run(
+      unit(on, "INSERT INTO t VALUES (1, 1)", "BEGIN", "UPDATE t SET v = 2 WHERE id = 9", "COMMIT"),
+    );
+    pair.run(
+      unit(
+        on,
+        "UPDATE t SET v = 3",
+        "UPDATE t SET v = 2 WHERE id = 9",
+        "DELETE FROM t WHERE id = 9",
+      ),
+    );
+    pair.run(
+      unit(
+        on,
+        "UPDATE t SET v = 4",
+        "BEGIN",
+        "DELETE FROM t",
+        "ROLLBACK",
+        "INSERT INTO t VALUES (2, 2)",
+      ),
     );
     pair.assertEqual();
   }

@@ -110,7 +110,8 @@ export class ClientTransaction {
     // A COMMIT that fails (a deferred foreign key) leaves the transaction open, as SQLite does.
     if (this.#realm === "alone") this.#commitAlone();
     this.#wrote ||= this.#dirty;
-    this.#ports.recorder?.seal();
+    if (this.#dirty) this.#ports.recorder?.seal();
+    else this.#ports.recorder?.drop();
     this.#forget();
   }
 
@@ -230,7 +231,10 @@ export class ClientTransaction {
       const { changed, answer } = change();
       recorder?.check();
       if (changed) this.#commitStamped(call, false);
-      else this.#run("ROLLBACK");
+      else {
+        this.#run("ROLLBACK");
+        recorder?.drop();
+      }
       return answer;
     } catch (error) {
       if (this.#db.isTransaction) {
