@@ -2,29 +2,36 @@
  * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
  * only.
  *
- *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages]
- *                    [--kills N] [--clients N] [--megabytes N] [--stories N] [--json FILE]
+ *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds]
+ *                    [--kills N] [--clients N] [--megabytes N] [--stories N] [--transactions N] [--kinds K,…] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.
  */
 
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { applierStory } from "../test/db/applier-story.ts";
 import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
+import { kindStory } from "../test/process/kinds.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
+import { buildNorthwind, chinook, missingData } from "../test/process/real-data.ts";
 import { switchovers } from "../test/process/switchover.ts";
 
-const everything = "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages";
+const everything =
+  "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds";
 
 const { values } = parseArgs({
   options: {
     only: { type: "string", default: everything },
     stories: { type: "string", default: "200" },
+    transactions: { type: "string", default: "100000" },
+    kinds: { type: "string", default: "pages,rows,statements,triggers" },
     kills: { type: "string", default: "20" },
     clients: { type: "string", default: "32" },
     megabytes: { type: "string", default: "500" },
@@ -49,6 +56,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   away: awayProof,
   pages: pagesProof,
   backup: backupProof,
+  kinds: kindsProof,
 };
 
 for (const name of values.only.split(",")) {
@@ -61,6 +69,21 @@ for (const name of values.only.split(",")) {
 }
 if (values.json !== undefined)
   writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
+
+/** Each log kind on the same workload and the same real databases. */
+async function kindsProof(): Promise<unknown> {
+  const dir = mkdtempSync(join(tmpdir(), "paceline-kinds-"));
+  const files = missingData === false ? [chinook, buildNorthwind(dir)] : [];
+  const transactions = Number(values.transactions);
+  const kinds: unknown[] = [];
+  for (const kind of values.kinds.split(",")) {
+    const result = await kindStory(kind, { transactions, clients, files });
+    tell(JSON.stringify(result));
+    kinds.push(result);
+  }
+  rmSync(dir, { recursive: true, force: true });
+  return kinds;
+}
 
 async function faultProof(
   kind: Parameters<typeof runFaults>[0],
