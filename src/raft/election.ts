@@ -155,7 +155,9 @@ export class Election {
     if (order.acceptLoss) return votes.includes(undefined) && !this.isDue() ? "open" : "won";
     if (votes.includes("refused")) return "lost";
     if (!votes.includes(undefined)) return "won";
-    return this.isDue() ? "lost" : "open";
+    if (!this.isDue()) return "open";
+    // One that answered the operator may be unable to answer us: an empty node that knows nobody yet. A majority does.
+    return this.#isWon() ? "won" : "lost";
   }
 
   /** Answers a request of our own term (votes) or of any (pre-votes). `isQuiet`: a leader may still be alive. */
