@@ -7,6 +7,7 @@
 
 import type { Unit } from "../db/sql/request.ts";
 import type { Feed } from "../node/changes/feed.ts";
+import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -58,6 +59,9 @@ export interface Backend {
   changes(): Feed;
   /** A node outside the membership follows this one, or goes on doing so. */
   follow(id: NodeId, address: string): FollowAnswer;
+  /** What the cluster lost and this node has kept. */
+  discarded(): readonly DiscardedManifest[];
+  discardedContents(name: string): Promise<DiscardedContents | undefined>;
   /** Changes some settings of the cluster; resolves with all of them once they are in force. */
   configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings>;
 

@@ -6,6 +6,7 @@ import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
 import { Feed } from "../node/changes/feed.ts";
+import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -136,6 +137,14 @@ export class NodeBackend implements Backend {
       return;
     }
     await this.#running.parts.members.remove(id);
+  }
+
+  discarded(): readonly DiscardedManifest[] {
+    return this.#running.parts.discarded.list();
+  }
+
+  discardedContents(name: string): Promise<DiscardedContents | undefined> {
+    return this.#running.parts.discarded.read(name);
   }
 
   async configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings> {

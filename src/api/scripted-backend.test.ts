@@ -3,6 +3,7 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { RealClock } from "../host/clock.ts";
+import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -146,6 +147,14 @@ export class ScriptedBackend implements Backend {
 
   async removeMember(id: string): Promise<void> {
     if (id === "a") throw new ClientError("MEMBERSHIP_REFUSED", "the last voter stays");
+  }
+
+  discarded(): readonly DiscardedManifest[] {
+    return [];
+  }
+
+  async discardedContents(): Promise<DiscardedContents | undefined> {
+    return undefined;
   }
 
   async configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings> {

@@ -10,6 +10,7 @@ import { addAdd } from "./add.ts";
 import { addBackup } from "./archive/backup.ts";
 import { addRestore } from "./archive/restore.ts";
 import { addChanges } from "./changes/verb.ts";
+import { addDiscarded } from "./discarded/verb.ts";
 import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
 import { addMember } from "./operate/member.ts";
@@ -51,6 +52,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addVerify,
     addSwitchover,
     addConfigure,
+    addDiscarded,
     addAdd,
     addRemove,
     addMember,

@@ -13,7 +13,12 @@ import { ShellSession } from "./shell/session.ts";
 import { isComplete, statementsOf } from "./shell/statements.ts";
 import { Failure, type Terminal } from "./terminal.ts";
 
-type Flags = { readonly url: string; readonly command?: string; readonly consistency?: string };
+type Flags = {
+  readonly url: string;
+  readonly command?: string;
+  readonly consistency?: string;
+  readonly ack?: string;
+};
 
 export function addShell(program: Command, terminal: Terminal): void {
   program
@@ -29,6 +34,10 @@ export function addShell(program: Command, terminal: Terminal): void {
       "--consistency <how>",
       "freshness of reads: stale, session, bounded;maxLagMs=N, leader, linearizable",
     )
+    .option(
+      "--ack <level>",
+      "copies a write waits for: leader, one, quorum, all, applied[;timeoutMs=N]",
+    )
     .addHelpText(
       "after",
       `
@@ -41,7 +50,7 @@ At the prompt .help lists the dot commands. A statement ends with a semicolon an
 Exit status: 0, or 1 when a statement of a script or of -c failed.`,
     )
     .action(async (flags: Flags) => {
-      const session = new ShellSession(new Remote(flags.url), terminal, flags.consistency);
+      const session = new ShellSession(new Remote(flags.url), terminal, flags);
       try {
         if (flags.command !== undefined) await runScript(session, flags.command, terminal);
         else if (terminal.in.isTTY) await runPrompt(session, terminal);

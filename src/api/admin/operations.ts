@@ -8,6 +8,7 @@
 
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { ClientError } from "../../base/errors.ts";
+import { discardedName } from "../../node/discarded/discarded-store.ts";
 import { isPriority, priorityMax } from "../../raft/rule/priority.ts";
 import { type MemberKind, type NodeId, nodeId, nodeIdPattern } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
@@ -67,6 +68,17 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
     const id = decodeNodeId((request.params as { id?: unknown }).id, "id");
     await backend.removeMember(id);
     return sendJson(reply, 200, withNulls({ id, removed: true }));
+  });
+
+  app.get("/admin/discarded", ours, async (_request, reply) =>
+    sendJson(reply, 200, withNulls({ discarded: backend.discarded() })),
+  );
+
+  app.get("/admin/discarded/:name", ours, async (request, reply) => {
+    const { name } = request.params as { name: string };
+    const contents = discardedName.test(name) ? await backend.discardedContents(name) : undefined;
+    if (contents !== undefined) return sendJson(reply, 200, withNulls(contents));
+    throw new ClientError("NOT_FOUND", `nothing was discarded here under ${name}`);
   });
 
   app.post("/admin/settings", ours, async (request, reply) =>

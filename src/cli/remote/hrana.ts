@@ -33,7 +33,9 @@ type Outcome = { readonly result?: unknown; readonly is_autocommit?: boolean };
 
 export type HranaOptions = {
   /** Header `paceline-consistency`; undefined leaves the node's default. */
-  readonly consistency?: string;
+  readonly consistency?: string | undefined;
+  /** Header `paceline-ack`; undefined asks for what the commit rule gives. */
+  readonly ack?: string | undefined;
   readonly timeoutMs?: number;
 };
 
@@ -109,12 +111,15 @@ export class Hrana {
   }
 
   async #pipeline(requests: readonly StreamRequest[]): Promise<readonly unknown[]> {
-    const { consistency, timeoutMs = 60_000 } = this.#options;
+    const { consistency, ack, timeoutMs = 60_000 } = this.#options;
     const baton = this.#baton;
     this.#baton = undefined;
     const answer = await this.remote.send("POST", "/v3/pipeline", {
       body: JSON.stringify(baton === undefined ? { requests } : { baton, requests }),
-      headers: consistency === undefined ? {} : { "paceline-consistency": consistency },
+      headers: {
+        ...(consistency === undefined ? {} : { "paceline-consistency": consistency }),
+        ...(ack === undefined ? {} : { "paceline-ack": ack }),
+      },
       timeoutMs,
     });
     if (answer.status !== 200) throw refusedFrom(`${this.remote.url}/v3/pipeline`, answer);

@@ -7,7 +7,7 @@
  */
 
 import type { Value } from "../../db/sql/request.ts";
-import { Hrana, type WireResult } from "../remote/hrana.ts";
+import { Hrana, type HranaOptions, type WireResult } from "../remote/hrana.ts";
 import type { Remote } from "../remote/remote.ts";
 import { formatStatus } from "../status.ts";
 import { formatTable } from "../table.ts";
@@ -28,9 +28,13 @@ export class ShellSession {
   /** `.quit` was said. */
   ended = false;
 
-  constructor(remote: Remote, terminal: Terminal, consistency: string | undefined) {
+  constructor(
+    remote: Remote,
+    terminal: Terminal,
+    wishes: Pick<HranaOptions, "consistency" | "ack">,
+  ) {
     this.#remote = remote;
-    this.#hrana = new Hrana(remote, consistency === undefined ? {} : { consistency });
+    this.#hrana = new Hrana(remote, wishes);
     this.#terminal = terminal;
     this.#node = new URL(remote.url).host;
   }
