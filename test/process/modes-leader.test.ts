@@ -9,6 +9,7 @@ import { sleep, type TestCluster } from "./cluster.ts";
 import {
   checkLedger,
   followerOf,
+  killTwo,
   Ledger,
   newLeader,
   numbersDiscarded,
@@ -86,4 +87,8 @@ test("leader killed under load, and back: no silent loss", async () => {
   await sleep(500);
   await load.stop();
   await checkLedger(cluster, ledger);
+});
+
+test("leader and a follower killed: nothing is answered meanwhile, no silent loss", async () => {
+  await killTwo(cluster, ledger);
 });

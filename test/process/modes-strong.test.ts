@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { sleep } from "./cluster.ts";
-import { checkLedger, followerOf, Ledger, newLeader, startMode } from "./modes.ts";
+import { checkLedger, followerOf, killTwo, Ledger, newLeader, startMode } from "./modes.ts";
 import { rowsOf } from "./sql.ts";
 
 for (const rule of ["quorum", "one", "all"] as const) {
   describe(`rule ${rule}`, () => {
-    test("leader killed, leader partitioned, and their return, under load: nothing acknowledged is lost", async () => {
+    test("leader killed, leader partitioned, two killed, and their return: nothing acknowledged is lost", async () => {
       const cluster = await startMode("--commit-rule", rule);
       try {
         const ledger = new Ledger();
@@ -31,6 +31,7 @@ for (const rule of ["quorum", "one", "all"] as const) {
         await sleep(1_000);
         await load.stop();
         assert.deepEqual(await checkLedger(cluster, ledger), []);
+        assert.deepEqual(await killTwo(cluster, ledger), []);
         assert.ok(ledger.ok.size > 20, `only ${ledger.ok.size} writes were acknowledged`);
         const status = await cluster.statusOf(await cluster.leader());
         assert.equal(status?.commitRule, rule);

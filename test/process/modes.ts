@@ -25,20 +25,13 @@ export class Ledger {
   readonly ok = new Set<number>();
   readonly failed = new Set<number>();
   readonly unknown = new Set<number>();
-  /** `paceline-acked` of the answers, by number. */
-  readonly acked = new Map<number, string | null>();
   #next = 1;
 
   /** One write; resolves with what became of it. */
-  async write(
-    url: string,
-    headers: Record<string, string> = {},
-  ): Promise<"ok" | "failed" | "unknown"> {
+  async write(url: string, timeoutMs = 15_000): Promise<"ok" | "failed" | "unknown"> {
     const n = this.#next++;
-    const outcome = await execute(url, "INSERT INTO t VALUES (?, ?)", [n, "written"], {
-      headers,
-      timeoutMs: 15_000,
-    });
+    const sql = "INSERT INTO t VALUES (?, ?)";
+    const outcome = await execute(url, sql, [n, "written"], { timeoutMs });
     this[outcome.type].add(n);
     return outcome.type;
   }
@@ -115,6 +108,20 @@ export async function checkLedger(cluster: TestCluster, ledger: Ledger): Promise
 export async function followerOf(cluster: TestCluster): Promise<string> {
   const leader = await cluster.leader();
   return cluster.nodes.find((node) => node.id !== leader)!.id;
+}
+
+/** The leader and a follower are killed: the last node answers no write. Then they return. Returns what was lost. */
+export async function killTwo(cluster: TestCluster, ledger: Ledger): Promise<number[]> {
+  const leader = await cluster.leader();
+  const follower = await followerOf(cluster);
+  const last = cluster.nodes.find(({ id }) => id !== leader && id !== follower)!.id;
+  await Promise.all([cluster.kill(leader), cluster.kill(follower)]);
+  const before = ledger.ok.size;
+  for (let i = 0; i < 3; i++) await ledger.write(cluster.url(last), 700);
+  if (ledger.ok.size > before) throw new Error("one node of three acknowledged a write");
+  cluster.restart(leader);
+  cluster.restart(follower);
+  return await checkLedger(cluster, ledger);
 }
 
 /** Resolves once another node than `old` leads. */
