@@ -3,7 +3,8 @@
  * only.
  *
  *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds]
- *                    [--kills N] [--clients N] [--megabytes N] [--stories N] [--transactions N] [--kinds K,…] [--json FILE]
+ *                    [--kills N] [--clients N] [--megabytes N] [--stories N]
+ *                    [--transactions N] [--kinds K,…] [--json FILE]
  *
  * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
  * linearizable read.
@@ -18,7 +19,7 @@ import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
-import { kindStory } from "../test/process/kinds.ts";
+import { kindStory } from "../test/process/kind-story.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 import { buildNorthwind, chinook, missingData } from "../test/process/real-data.ts";
 import { switchovers } from "../test/process/switchover.ts";
