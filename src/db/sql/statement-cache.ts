@@ -89,6 +89,9 @@ export class StatementCache {
     authorizer.trace = newTrace();
     try {
       const call = this.#db.prepare(shape.readonly ? "BEGIN DEFERRED" : statement.text);
+      const { trace } = authorizer;
+      // SQLite compiles statements anew when it likes; what it says then is not about this one.
+      authorizer.trace = newTrace();
       const columns = call.columns();
       return {
         statement,
@@ -98,9 +101,9 @@ export class StatementCache {
         cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
         hasColumns: columns.length > 0,
         isIndirect: authorizer.isIndirect,
-        touched: [...authorizer.trace.touched],
-        functions: authorizer.trace.functions,
-        readsPhysical: authorizer.trace.readsPhysical,
+        touched: [...trace.touched],
+        functions: trace.functions,
+        readsPhysical: trace.readsPhysical,
       };
     } catch (error) {
       throw refusedOr(error, authorizer);
