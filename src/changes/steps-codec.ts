@@ -65,6 +65,11 @@ export function decodeTransactions(bytes: Uint8Array): RecordedTransaction[] {
   }
 }
 
+/** Bytes of the record when it is unpacked, as it says itself. */
+export function unpackedBytes(bytes: Uint8Array): number {
+  return new ByteReader(bytes.subarray(2, headBytes)).u32();
+}
+
 function unpack(bytes: Uint8Array): Uint8Array {
   const reader = new ByteReader(bytes);
   const found = reader.u8();

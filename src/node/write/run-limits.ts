@@ -1,16 +1,20 @@
 /** What must not be proposed, seen by what a run of the writer gave back. */
 
+import { unpackedBytes } from "../../changes/steps-codec.ts";
 import type { UnitOutcome } from "../../db/sql/request.ts";
 import { limits } from "../../limits.ts";
 import { pagesHeader } from "../../payload/pages.ts";
-import { pagesSection } from "../../payload/sections.ts";
+import { hasSections, pagesSection, sectionsOf } from "../../payload/sections.ts";
 
 /** Whether an entry would not fit: its pages, or what goes beside them. */
 export function isTooLarge(body: Uint8Array, ownPages: Uint8Array | undefined): boolean {
   const pages = ownPages ?? pagesSection(body)!;
-  const beside = body.byteLength - (ownPages === undefined ? pages.byteLength : 0);
   const raw = pagesHeader(pages).pgnos.length * limits.pageSize;
-  return Math.max(raw, beside) > limits.transactionBytesMax;
+  if (raw > limits.transactionBytesMax) return true;
+  if (!hasSections(body)) return false;
+  const { changes, statements } = sectionsOf(body);
+  const records = [changes, statements].filter((section) => section !== undefined);
+  return records.some((section) => unpackedBytes(section) > limits.transactionBytesMax);
 }
 
 /** SQLite's words for a disk that does not take what is written. Quotes in a user's text would be escaped. */
