@@ -121,7 +121,10 @@ export function transaction(n: number): Statement[] {
   return makers[n % makers.length]!(n);
 }
 
-/** Sends one request that must be answered; statements in it may fail on constraints. */
+/** Nothing was done, or it cannot be told: the workload goes on with another request. */
+const passing = new Set(["NO_LEADER", "NOT_LEADER", "NOT_READY", "OVERLOADED", "UNKNOWN_OUTCOME"]);
+
+/** Sends one request; statements in it may fail on constraints, and all of it while another node takes the lead. */
 export async function send(url: string, statements: readonly Statement[]): Promise<void> {
   const executes = statements.map((stmt) => ({ type: "execute", stmt }));
   const on = { type: "execute", stmt: { sql: "PRAGMA foreign_keys = on" } };
@@ -131,14 +134,15 @@ export async function send(url: string, statements: readonly Statement[]): Promi
     body: JSON.stringify({ requests: [on, ...executes, { type: "close" }] }),
     signal: AbortSignal.timeout(60_000),
   });
-  const answer = (await response.json()) as {
-    results?: { error?: { message: string; code: string } }[];
-  };
-  if (!response.ok) throw new Error(`${response.status} ${JSON.stringify(answer)}`);
+  type Failure = { message: string; code: string };
+  const answer = (await response.json()) as { code?: string; results?: { error?: Failure }[] };
+  if (!response.ok && !passing.has(answer.code ?? "")) {
+    throw new Error(`${response.status} ${JSON.stringify(answer)}`);
+  }
   for (const { error } of answer.results ?? []) {
-    if (error !== undefined && error.code !== "SQLITE_CONSTRAINT") {
-      throw new Error(`${error.code} ${error.message}`);
-    }
+    if (error === undefined || error.code === "SQLITE_CONSTRAINT" || passing.has(error.code))
+      continue;
+    throw new Error(`${error.code} ${error.message}`);
   }
 }
 
