@@ -66,7 +66,7 @@ test("a consumer that is killed at random points ends with the same tables", {
   })();
   let done = 0;
   const [fromMs, untilMs] = [performance.now() + 10_000, performance.now() + 90_000];
-  for (let i = 0; done < 300 || (performance.now() < fromMs && done < 1_500); i++) {
+  for (let i = 0; done < 200 || (performance.now() < fromMs && done < 1_500); i++) {
     if (performance.now() > untilMs) break;
     const node = cluster.nodes[i % 3]!;
     if (!cluster.isRunning(node.id)) continue;
@@ -83,7 +83,7 @@ test("a consumer that is killed at random points ends with the same tables", {
   }
   stop = true;
   const kills = await consumer;
-  assert.ok(kills >= 5 && done > 300, `${kills} kills, ${done} writes`);
+  assert.ok(kills >= 5 && done >= 200, `${kills} kills, ${done} writes`);
 
   const url = cluster.url(await cluster.leader());
   const last = await execute(url, "INSERT INTO notes VALUES('last', NULL)");
