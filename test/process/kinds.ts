@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestCluster } from "./cluster.ts";
 import { paceline } from "./command.ts";
-import { rowsOf } from "./sql.ts";
 
 export const workloadSchema: readonly string[] = [
   `CREATE TABLE accounts(id INTEGER PRIMARY KEY, name TEXT NOT NULL, balance INT NOT NULL CHECK (balance >= 0),
