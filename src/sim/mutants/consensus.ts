@@ -9,26 +9,7 @@ import { Progress } from "../../raft/progress.ts";
 import { Raft } from "../../raft/raft.ts";
 import { ReadIndex } from "../../raft/read-index.ts";
 import { Replication } from "../../raft/replication.ts";
-import { all, getterReplaced, type Mutant, replaced } from "./mutant.ts";
-
-/** Within calls of a method, `inside.is` is true. */
-function marked<T extends object>(prototype: T, name: keyof T & string) {
-  const inside = { is: false };
-  const undo = replaced(
-    prototype,
-    name,
-    (original) =>
-      function (this: unknown, ...args) {
-        inside.is = true;
-        try {
-          return original.apply(this, args);
-        } finally {
-          inside.is = false;
-        }
-      },
-  );
-  return { inside, undo };
-}
+import { all, getterReplaced, type Mutant, marked, replaced } from "./mutant.ts";
 
 export const consensusMutants: readonly Mutant[] = [
   {

@@ -1,4 +1,4 @@
-/** Looks for a seed that notices a mutant. */
+/** The mutants that stories on a model database hunt, and what a hunt is. */
 
 import { runSeed } from "../story/run.ts";
 import { consensusMutants } from "./consensus.ts";
@@ -14,18 +14,21 @@ export type Kill = {
   readonly seeds: number;
 };
 
-export const mutants: readonly Mutant[] = [
+export const storyMutants: readonly Mutant[] = [
   ...consensusMutants,
   ...durabilityMutants,
   ...servingMutants,
 ];
 
-/** Runs seeds from 1 on until one fails. */
-export async function hunt(mutant: Mutant, seedsMax: number): Promise<Kill> {
+/** Plays one seed; says what it noticed. */
+export type Scenario = (seed: number) => Promise<string | undefined>;
+
+/** Plays seeds from 1 on until one notices the mutant. */
+export async function hunt(mutant: Mutant, scenario: Scenario, seedsMax: number): Promise<Kill> {
   const repair = mutant.plant();
   try {
     for (let seed = 1; seed <= seedsMax; seed++) {
-      const killedBy = await noticedBy(seed);
+      const killedBy = await noticedBy(scenario, seed);
       if (killedBy !== undefined) return { mutant: mutant.name, killedBy, seeds: seed };
     }
   } finally {
@@ -34,12 +37,25 @@ export async function hunt(mutant: Mutant, seedsMax: number): Promise<Kill> {
   return { mutant: mutant.name, killedBy: undefined, seeds: seedsMax };
 }
 
-async function noticedBy(seed: number): Promise<string | undefined> {
+/** A story: the number of the invariant that it violates. */
+export async function story(seed: number): Promise<string | undefined> {
+  return invariantOf(await runSeed(seed));
+}
+
+/** The same on real SQLite. */
+export async function sqliteStory(seed: number): Promise<string | undefined> {
+  return invariantOf(await runSeed(seed, { database: "sqlite" }));
+}
+
+function invariantOf({ violations }: Awaited<ReturnType<typeof runSeed>>): string | undefined {
+  const [first] = violations;
+  if (first === undefined) return undefined;
+  return first.text.includes("AssertionError") ? "assertion" : first.invariant;
+}
+
+async function noticedBy(scenario: Scenario, seed: number): Promise<string | undefined> {
   try {
-    const { violations } = await runSeed(seed);
-    const [first] = violations;
-    if (first === undefined) return undefined;
-    return first.text.includes("AssertionError") ? "assertion" : first.invariant;
+    return await scenario(seed);
   } catch (error) {
     return error instanceof Error ? error.name : String(error);
   }

@@ -6,6 +6,8 @@
 export type Mutant = {
   /** What is broken, in a few words. */
   readonly name: string;
+  /** Where it is looked for: in stories, unless it is in code that they do without. */
+  readonly ground?: "pages" | "foreign" | "sqlite" | undefined;
   /** Breaks it. Returns what repairs it. */
   plant(): () => void;
 };
@@ -41,4 +43,23 @@ export function all(...undo: readonly (() => void)[]): () => void {
   return () => {
     for (const one of undo.toReversed()) one();
   };
+}
+
+/** Within calls of a method, `inside.is` is true. */
+export function marked<T extends object>(prototype: T, name: keyof T & string) {
+  const inside = { is: false };
+  const undo = replaced(
+    prototype,
+    name,
+    (original) =>
+      function (this: unknown, ...args) {
+        inside.is = true;
+        try {
+          return original.apply(this, args);
+        } finally {
+          inside.is = false;
+        }
+      },
+  );
+  return { inside, undo };
 }

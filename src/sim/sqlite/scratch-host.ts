@@ -16,10 +16,7 @@ const end = takeUp((head) => {
   const message = head as ToHost;
   try {
     if (message.type === "open") {
-      scratchById.set(
-        message.id,
-        new Scratch({ path: message.path, recording: undefined }, writerPorts, end),
-      );
+      scratchById.set(message.id, new Scratch(message, writerPorts, end));
       send({ type: "opened" });
       return;
     }
