@@ -100,11 +100,7 @@ export type Ready = {
  *   too-many-in-flight  proposed and not committed: limits.uncommittedBytesMax
  *   transferring        leadership is being handed over
  *   not-manual          leaders are elected here, not promoted
-<<<<<<< HEAD
- *   promotion-refused   this node is no voter that may lead, or its database is damaged
-=======
  *   promotion-refused   this node is no voter, or its database is damaged
->>>>>>> f6bba4b (A coordinator by hand: an operator promotes, and terms fence)
  *   transfer-refused    the target is no other voter
  *   membership-busy     the last change is not yet committed
  *   settings-busy       the last change is not yet committed

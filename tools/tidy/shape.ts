@@ -50,6 +50,15 @@ function checkFile(file: SourceFile): Finding[] {
   if (!inTest && !/^(?:#!.*\n)?\/\*\*/.test(file.text)) {
     add(1, "door-sign", "the file does not open with a comment that says what it is");
   }
+  // In a comment they compile.
+  const marker = file.text.search(/^(?:<{7}|>{7}) /m);
+  if (marker !== -1) {
+    add(
+      file.text.slice(0, marker).split("\n").length,
+      "conflict",
+      "a conflict was left unresolved",
+    );
+  }
   const exported = [...exportedNames(file)];
   if (exported.length > exportsMax && !dictionaries.includes(file.path)) {
     add(0, "exports", `${exported.length} exports, at most ${exportsMax}`);
