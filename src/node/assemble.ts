@@ -287,6 +287,7 @@ function assembleCare(
   });
   const pageSyncing = new PageSyncing({
     ...{ dir, disk, driver, clock, log, node, identity, database, applying, onEvent },
+    beforeInstall: (snapshot) => keeping.beforeInstall(snapshot),
     bytesPerSecond: options.syncBytesPerSecond,
     openSync: (to) => links.openSync(to),
     ended: (leader, image) => whole().onPageSyncEnded(leader, image),
@@ -308,6 +309,7 @@ function assembleCare(
   });
   const logStart = new LogStart({
     ...{ identity, node, log, applying },
+    beforeInstall: (snapshot) => keeping.beforeInstall(snapshot),
     begun: (leader, snapshot) => whole().onLogBegun(leader, snapshot),
     failed: (error) => whole().onFailed(error),
   });

@@ -185,6 +185,11 @@ export class Node {
     this.#committedLsn = this.#raft.status().committedLsn;
   }
 
+  /** See Raft.losesFrom. */
+  losesFrom(snapshot: SnapshotId): Lsn | undefined {
+    return this.#raft.losesFrom(snapshot);
+  }
+
   /** Whether this log, as far as it goes back, has that entry. */
   holds(id: EntryId): boolean {
     return this.#raft.holds(id);

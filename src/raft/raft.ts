@@ -236,6 +236,17 @@ export class Raft {
     this.#core.log.dropUpTo(base);
   }
 
+  /**
+   * From where on the log may hold what was acknowledged and is on no majority, if it is about to be thrown away for
+   * `snapshot`. Undefined when there is nothing to keep.
+   */
+  losesFrom(snapshot: SnapshotId): Lsn | undefined {
+    const { log } = this.#core;
+    const from = lsn(Math.max(log.safeLsn, log.base.lsn) + 1);
+    const isLost = this.wantsInstall(snapshot) && from <= log.last.lsn && log.isKept(from);
+    return isLost ? from : undefined;
+  }
+
   /** Whether this log, as far as it goes back, has that entry. */
   holds(id: EntryId): boolean {
     const { log } = this.#core;

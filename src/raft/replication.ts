@@ -12,7 +12,14 @@
 
 import { assert } from "../base/assert.ts";
 import { limits } from "../limits.ts";
-import { type CommitRule, type Lsn, lsn, type Membership, type NodeId } from "../vocabulary.ts";
+import {
+  type CommitRule,
+  type EntryId,
+  type Lsn,
+  lsn,
+  type Membership,
+  type NodeId,
+} from "../vocabulary.ts";
 import type { Core } from "./core.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Message } from "./messages.ts";
@@ -117,15 +124,22 @@ export class Replication {
     if (floor !== undefined && floor.lsn >= log.base.lsn) {
       // The same entry, so the logs agree up to there [Raft §5.3, Log Matching]. Or one that a weak rule committed and
       // an election dropped: then no append of ours ever fits.
-      if (log.termAt(floor.lsn) === floor.term) progress.onMatched(floor.lsn);
-      else if (progress.mode !== "snapshot") this.#wantSnapshot(from, progress);
+      const isSame = log.termAt(floor.lsn) === floor.term;
+      if (!isSame && progress.mode !== "snapshot") this.#wantSnapshot(from, progress);
+      if (isSame && floor.lsn > progress.matchLsn) progress.onMatched(floor.lsn);
+      else if (isSame) progress.onRefused(prevLsn, this.#agreedAt(hint));
       return;
     }
     // Skips a whole term at a time [Raft §5.3, last but one paragraph]: above the follower's last entry of a term not
     // higher than ours nothing can agree. Below our base we cannot know, and need not.
-    const agreed = log.highestWithin(hint.lsn, hint.term)?.lsn ?? hint.lsn;
+    const agreed = this.#agreedAt(hint);
     if (!message.born && hint.lsn < progress.matchLsn) progress.forget(lsn(agreed));
     else progress.onRefused(prevLsn, lsn(agreed));
+  }
+
+  /** Up to where the logs may agree, by a follower's hint. */
+  #agreedAt(hint: EntryId): Lsn {
+    return this.#core.log.highestWithin(hint.lsn, hint.term)?.lsn ?? hint.lsn;
   }
 
   get isDegraded(): boolean {

@@ -138,7 +138,8 @@ export class SimDisk implements Disk {
   }
 
   async list(path: string): Promise<string[]> {
-    const inside = [...this.#names.keys()].filter((name) => dirname(name) === path);
+    const names = [...this.#names.keys(), ...this.#directories];
+    const inside = names.filter((name) => name !== path && dirname(name) === path);
     return inside.map((name) => name.slice(path.length + 1)).sort();
   }
 

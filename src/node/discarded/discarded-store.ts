@@ -45,6 +45,8 @@ export type DiscardedManifest = {
   readonly changes: number;
   /** Positions of entries that say only which pages they changed: no SQL can be shown for them. */
   readonly pagesOnly: readonly string[];
+  /** Whether the cluster has some of these all the same can no longer be told: its log does not reach back to them. */
+  readonly maybe: boolean;
   /** Wall clock of this node. */
   readonly discardedAtMs: number;
 };
@@ -61,6 +63,7 @@ export type Lost = {
   readonly to: Lsn;
   readonly node: NodeId;
   readonly clusterId: string | undefined;
+  readonly maybe: boolean;
   readonly nowWallMs: number;
 };
 
@@ -151,6 +154,7 @@ export class DiscardedStore {
       statements: files.statements.count,
       changes: files.changes.count,
       pagesOnly,
+      maybe: lost.maybe,
       discardedAtMs: lost.nowWallMs,
     };
     const text = `${JSON.stringify(manifest, undefined, 2)}\n`;

@@ -8,13 +8,16 @@
  *      pages that differ
  *   4. consensus may replace them, and does with the next append
  *
+ * Where even the beginning of the difference is gone from the new leader's log, pages come in place of entries
+ * (page-sync/), and what may be lost is kept before they take effect.
+ *
  * A crash in between does the rest again, or finds the note. Followers that had got some of these entries do the same.
  */
 
 import type { Clock } from "../../host/clock.ts";
 import type { Disk } from "../../host/disk.ts";
 import type { LogStore } from "../../log/log-store.ts";
-import { formatPosition, type Lsn, type NodeId } from "../../vocabulary.ts";
+import { formatPosition, type Lsn, type NodeId, type SnapshotId } from "../../vocabulary.ts";
 import type { Applying } from "../applying.ts";
 import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
@@ -60,20 +63,32 @@ export class Keeping {
       });
   }
 
-  async #keep(from: Lsn): Promise<void> {
-    const { self, dir, disk, clock, log, node, identity, database, applying } = this.#ports;
-    const to = log.last.lsn;
-    if (from > to || from <= log.base.lsn) return node.yieldFrom(from);
-    const kept = await this.#ports.discarded.keep(log, {
-      ...{ from, to, node: self, clusterId: identity.clusterId },
+  /**
+   * The log is about to be thrown away for copied pages, because nobody's log reaches back to it. Which of its entries
+   * the cluster has, nobody can tell any more: those that were not known to be on a majority are kept.
+   */
+  async beforeInstall(snapshot: SnapshotId): Promise<void> {
+    const from = this.#ports.node.losesFrom(snapshot);
+    if (from !== undefined) await this.#store(from, true);
+  }
+
+  async #store(from: Lsn, maybe: boolean): Promise<void> {
+    const { self, clock, log, identity, discarded, onEvent } = this.#ports;
+    const kept = await discarded.keep(log, {
+      ...{ from, to: log.last.lsn, node: self, clusterId: identity.clusterId, maybe },
       nowWallMs: clock.wallMs(),
     });
-    if (kept !== undefined) {
-      this.#ports.onEvent(
-        `the cluster lost ${kept.entries} entries of this node, ${kept.from} to ${kept.to}; they are kept ` +
-          `in discarded/${kept.name}: see paceline discarded`,
-      );
-    }
+    if (kept === undefined) return;
+    onEvent(
+      `the cluster ${maybe ? "may have lost" : "lost"} ${kept.entries} entries of this node, ${kept.from} to ` +
+        `${kept.to}; they are kept in discarded/${kept.name}: see paceline discarded`,
+    );
+  }
+
+  async #keep(from: Lsn): Promise<void> {
+    const { dir, disk, log, node, database, applying } = this.#ports;
+    if (from > log.last.lsn || from <= log.base.lsn) return node.yieldFrom(from);
+    await this.#store(from, false);
     const wasPaused = await applying.pause();
     const position = database.served?.position();
     const isAhead = position !== undefined && position.lsn >= from;

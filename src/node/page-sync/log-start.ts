@@ -20,6 +20,8 @@ export type LogStartPorts = {
   readonly node: Node;
   readonly log: LogStore;
   readonly applying: Applying;
+  /** The log may be thrown away for this snapshot; keeps what would be lost with it, durable. */
+  beforeInstall(snapshot: SnapshotId): Promise<void>;
   /** The log begins after the snapshot; tells the leader. */
   begun(leader: NodeId, snapshot: SnapshotId): void;
   /** The disk failed. The node must stop. */
@@ -51,6 +53,7 @@ export class LogStart {
     const { identity, node, log, applying, begun } = this.#ports;
     if (clusterId !== "") await identity.adopt(clusterId);
     await applying.pause();
+    await this.#ports.beforeInstall(snapshot);
     await node.install(snapshot);
     const { base } = log;
     applying.resumeAt(

@@ -17,7 +17,7 @@ import type { Channel, ImageId } from "../../sync/ports.ts";
 import type { SyncProgress } from "../../sync/progress.ts";
 import { receivePages } from "../../sync/receiver.ts";
 import { sendPages } from "../../sync/sender.ts";
-import type { NodeId } from "../../vocabulary.ts";
+import type { NodeId, SnapshotId } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import type { Applying } from "../applying.ts";
 import type { Database } from "../database.ts";
@@ -42,6 +42,8 @@ export type PageSyncPorts = {
   readonly applying: Applying;
   readonly bytesPerSecond: number;
   openSync(to: NodeId): Promise<Channel>;
+  /** The log may be thrown away for this snapshot; keeps what would be lost with it, durable. */
+  beforeInstall(snapshot: SnapshotId): Promise<void>;
   /** Tells the leader how it ended. */
   ended(leader: NodeId, image: ImageId | undefined): void;
   /** The database and the log are now at the image. */
@@ -147,6 +149,7 @@ export class PageSyncing {
     const sink = await StagedPages.open({ dir, driver, database }, async (image) => {
       const { snapshot, position } = image;
       const checksum = formatHash(image.checksum);
+      await this.#ports.beforeInstall(snapshot);
       await writeInstallRecord(disk, dir, {
         clusterId: cluster,
         snapshot,

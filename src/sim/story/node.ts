@@ -9,7 +9,13 @@ import type { LogStore } from "../../log/log-store.ts";
 import { openNode } from "../../node/open.ts";
 import type { RunningNode } from "../../node/running-node.ts";
 import type { HardState } from "../../raft/ready.ts";
-import { defaultSettings, type EntryId, type Membership, type NodeId } from "../../vocabulary.ts";
+import {
+  defaultSettings,
+  type EntryId,
+  type Membership,
+  type NodeId,
+  type Settings,
+} from "../../vocabulary.ts";
 import { type ClockTraits, SimClock } from "../clock.ts";
 import { type Effect, type Fault, SimDisk } from "../disk.ts";
 import { SimForwarder } from "../forwarder.ts";
@@ -19,6 +25,7 @@ import { Life } from "../scheduler.ts";
 import { SlowDisk } from "../slow-disk.ts";
 import { SqliteStore } from "../sqlite/store.ts";
 import type { NodeStore } from "../store.ts";
+import type { Parameters } from "./parameters.ts";
 import type { World } from "./world.ts";
 
 /** What was on the disk of a node when its last run ended, as far as it had said so itself. */
@@ -207,9 +214,7 @@ export class SimNode {
       ...{ address: this.id, follow: [] },
       initial: this.initial,
       witness: this.isWitness,
-      initialSettings: parameters.isManual
-        ? { ...defaultSettings, coordinator: "manual" }
-        : undefined,
+      initialSettings: settingsOf(parameters),
       contacts: this.contacts,
       addressById: new Map(),
       logRetentionBytes: parameters.logRetentionBytes,
@@ -311,6 +316,13 @@ export class SimNode {
     const { log } = running.parts;
     this.held = { log, last: log.last, hardState: log.hardState };
   }
+}
+
+/** Undefined where they are the default ones, so that nobody need agree on them. */
+function settingsOf({ isManual, commitRule, whenCopiesMissing }: Parameters): Settings | undefined {
+  if (isManual) return { ...defaultSettings, coordinator: "manual" };
+  if (commitRule === "quorum") return undefined;
+  return { ...defaultSettings, commitRule, whenCopiesMissing, copiesTimeoutMs: 500 };
 }
 
 function hexOf(prng: Prng, bytes: number): string {

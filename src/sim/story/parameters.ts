@@ -7,7 +7,7 @@
 
 import type { Prng } from "../../base/prng.ts";
 import { limits } from "../../limits.ts";
-import type { Priority } from "../../vocabulary.ts";
+import type { CommitRule, Priority, Settings } from "../../vocabulary.ts";
 import type { NetworkTraits } from "../links.ts";
 import { type FaultName, faultNames } from "./fault-names.ts";
 
@@ -25,6 +25,8 @@ export type Parameters = {
   readonly witnesses: number;
   /** An operator appoints leaders. */
   readonly isManual: boolean;
+  readonly commitRule: CommitRule;
+  readonly whenCopiesMissing: Settings["whenCopiesMissing"];
   /** Of the others, by position. */
   readonly priorities: readonly Priority[];
   readonly lists: number;
@@ -120,5 +122,31 @@ function drawModel(prng: Prng): Parameters {
   const priorities = Array.from({ length: data }, (_, i) =>
     i === 0 ? pick<Priority>(0, 50) : pick<Priority>(0, 1, 100, "never"),
   );
-  return { ...drawn, witnesses, priorities, isManual: witnesses === 0 && prng.chance(0.2) };
+  const isManual = witnesses === 0 && prng.chance(0.2);
+  const isByRule = !isManual && voters > 1 && prng.chance(0.35);
+  const rules = isByRule
+    ? drawRule(prng)
+    : ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const);
+  const parameters = { ...drawn, witnesses, priorities, isManual, ...rules };
+  const fitting = parameters.faults.filter((fault) => !hiding.includes(fault));
+  if (rules.commitRule === "all" || !isByRule) return parameters;
+  return { ...parameters, faults: fitting.length === 0 ? ["isolate", "kill"] : fitting };
+}
+
+/** With few copies these lose writes in ways that no node can tell of: with its only disk, or with who is sent away. */
+const hiding: readonly FaultName[] = [
+  ...(["lose-disk", "rot-log", "old-log", "add-member", "remove-member"] as const),
+];
+
+function drawRule(prng: Prng): Pick<Parameters, "commitRule" | "whenCopiesMissing"> {
+  const draw = prng.integer(0, 6);
+  if (draw < 3) return { commitRule: "leader", whenCopiesMissing: "wait" };
+  if (draw < 4) return { commitRule: "one", whenCopiesMissing: "wait" };
+  const missing = (["wait", "fail", "degrade"] as const)[prng.integer(0, 3)]!;
+  return { commitRule: "all", whenCopiesMissing: missing };
+}
+
+/** Whether an election may lose what was acknowledged. */
+export function isWeak({ commitRule, voters }: Parameters): boolean {
+  return commitRule === "leader" || (commitRule === "one" && voters > 3);
 }

@@ -6,6 +6,7 @@
 import { formatHash } from "../../base/hash.ts";
 import { Prng } from "../../base/prng.ts";
 import { limits } from "../../limits.ts";
+import { DiscardedStore } from "../../node/discarded/discarded-store.ts";
 import type { RunningNode } from "../../node/running-node.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import { Clients } from "./clients.ts";
@@ -82,7 +83,9 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   await world.scheduler.run(parameters.faultMs, isOver);
   faults.end();
   // An operator keeps the log for who is away, until he removes him.
-  if (core.chance(0.3) && !parameters.isManual) leaveSomeDown(world, faults, core);
+  // By rule all, everybody is waited for. By a weak rule somebody may have what the others lost.
+  const maySpare = !parameters.isManual && parameters.commitRule === "quorum";
+  if (core.chance(0.3) && maySpare) leaveSomeDown(world, faults, core);
   const stormMs = world.scheduler.nowMs;
   let wellAtMs: number | undefined;
   if (world.violations.length === 0) {
@@ -101,7 +104,8 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   const well = world.nodes.find((node) => !node.isWitness && isCaughtUp(world, node));
   const final = well?.store.content();
   if (final !== undefined) {
-    findings = checkHistory(world, history, final, watch.contentByLsn);
+    const discarded = await discardedBy(world);
+    findings = checkHistory(world, history, final, watch.contentByLsn, discarded);
     if (wellAtMs !== undefined) {
       const copies = memberNodes(world).filter((node) => !node.isWitness);
       await watch.checkEqual(copies);
@@ -117,6 +121,16 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
     ...{ unknown: count("unknown"), refused: count("refused"), ...findings },
     ...{ terms: watch.terms, calmMs: world.scheduler.nowMs - stormMs, story: world.story },
   };
+}
+
+/** Positions of the entries that nodes have kept because the cluster lost them. */
+async function discardedBy(world: World): Promise<ReadonlySet<string>> {
+  const positions = new Set<string>();
+  for (const { disk } of world.nodes) {
+    const store = await DiscardedStore.open(disk, "/node");
+    for (const { pagesOnly } of store.list()) for (const at of pagesOnly) positions.add(at);
+  }
+  return positions;
 }
 
 /** Only a core is healed for good: a majority of the voters, with nobody who is not whole. */

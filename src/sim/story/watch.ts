@@ -1,6 +1,9 @@
 /**
  * The invariants that can be seen on the nodes themselves, checked after every event of a node, each under its number
  * in docs/invariants.md. It looks with the eyes of someone who sees all machines at once.
+ *
+ * By a weak commit rule (isWeak) an election may drop what was committed. Then what is said here of committed entries
+ * holds of safe ones, those on a majority, and an LSN alone does not name a state of the database.
  */
 
 import { formatHash } from "../../base/hash.ts";
@@ -12,6 +15,7 @@ import type { Lsn, NodeId, Term } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import type { Content } from "../store.ts";
 import type { Held, SimNode } from "./node.ts";
+import { isWeak } from "./parameters.ts";
 import type { Observer, World } from "./world.ts";
 
 /** What was last seen of a node. */
@@ -33,9 +37,13 @@ export class Watch implements Observer {
   readonly #leaderByTerm = new Map<Term, NodeId>();
   /** Term of every committed entry. */
   readonly #termByLsn = new Map<Lsn, Term>();
+  /** Of all that are surely kept. */
+  #keptLsn = 0 as Lsn;
+  /** Of all that were ever committed. */
   #committedLsn = 0 as Lsn;
+  readonly #isWeak: boolean;
   readonly #chainByEntry = new Map<string, string>();
-  readonly #checksumByLsn = new Map<Lsn, string>();
+  readonly #checksumByEntry = new Map<string, string>();
   /** Last entries of everything that was ever given to a node's log in one go. */
   readonly #batchEndsByNode = new Map<SimNode, Set<string>>();
   readonly #seenByNode = new Map<SimNode, Seen>();
@@ -48,6 +56,7 @@ export class Watch implements Observer {
 
   constructor(world: World) {
     this.#world = world;
+    this.#isWeak = isWeak(world.parameters);
   }
 
   get committedLsn(): Lsn {
@@ -86,7 +95,8 @@ export class Watch implements Observer {
       if (node.running === undefined || !node.isUp) continue;
       const seen = this.#seenByNode.get(node);
       const status = node.running.parts.node.status();
-      if (seen?.running !== node.running || status.committedLsn <= seen.committed) continue;
+      this.#noteCommitted(status);
+      if (seen?.running !== node.running || this.#keptBy(status) <= seen.committed) continue;
       this.checkCommitted(node, status, seen);
     }
   }
@@ -101,11 +111,12 @@ export class Watch implements Observer {
     const leading = status.role === "leader";
     if (leading) this.checkOneLeader(node, status, seen);
     this.checkChain(node, running);
-    if (status.committedLsn > seen.committed) this.checkCommitted(node, status, seen);
+    this.#noteCommitted(status);
+    if (this.#keptBy(status) > seen.committed) this.checkCommitted(node, status, seen);
     const applied = running.parts.applying.applied.lsn;
     if (applied !== seen.applied) this.checkApplied(node, running, status);
     if (applied < seen.applied) {
-      if (seen.mayGoBack) seen.mayGoBack = false;
+      if (seen.mayGoBack || this.#isWeak) seen.mayGoBack = false;
       else this.#violated("I13", `${node.id} had applied ${seen.applied}, went back to ${applied}`);
     }
     Object.assign(seen, { term: status.term, leading, last: status.last.lsn, applied });
@@ -130,7 +141,7 @@ export class Watch implements Observer {
    * after a later leader has committed more, need not have that; it will commit nothing itself [Raft §5.4.3].
    */
   checkComplete(node: SimNode, status: RaftStatus): void {
-    const at = this.#committedLsn;
+    const at = this.#keptLsn;
     if (at === 0 || this.#termByLsn.get(at)! > status.term) return;
     const { log } = node.running!.parts;
     const found = log.termAt(at);
@@ -161,9 +172,8 @@ export class Watch implements Observer {
     const isLeader = status.role === "leader";
     // A follower may know of a commit before the entry is on its own disk. A leader may commit before its own sync
     // has ended: then the entry is of its own term.
-    const upTo = isLeader
-      ? status.committedLsn
-      : (Math.min(status.committedLsn, status.durableLsn) as Lsn);
+    const kept = this.#keptBy(status);
+    const upTo = isLeader ? kept : (Math.min(kept, status.durableLsn) as Lsn);
     for (let at = from as Lsn; at <= upTo; at = (at + 1) as Lsn) {
       const here = at <= status.durableLsn ? log.termAt(at) : status.term;
       if (here === undefined) continue;
@@ -174,13 +184,21 @@ export class Watch implements Observer {
       }
     }
     seen.committed = upTo;
-    if (upTo <= this.#committedLsn) return;
-    this.#committedLsn = upTo;
+    if (upTo <= this.#keptLsn) return;
+    this.#keptLsn = upTo;
     if (isLeader) this.#checkMajority(node, status);
   }
 
+  #keptBy({ committedLsn, safeLsn }: RaftStatus): Lsn {
+    return this.#isWeak ? (Math.min(committedLsn, safeLsn) as Lsn) : committedLsn;
+  }
+
+  #noteCommitted({ committedLsn }: RaftStatus): void {
+    if (committedLsn > this.#committedLsn) this.#committedLsn = committedLsn;
+  }
+
   #checkMajority(node: SimNode, status: RaftStatus): void {
-    const at = status.committedLsn;
+    const at = this.#keptBy(status);
     // A leader may commit before its own sync has ended: then the entry is of its own term.
     const wanted = node.running!.parts.log.termAt(at) ?? status.term;
     const voters = status.membership.filter((m) => m.kind !== "learner");
@@ -206,19 +224,21 @@ export class Watch implements Observer {
       this.#violated("I12", `${node.id} applied ${applied.lsn}, committed is ${upTo}`);
     }
     const committed = this.#termByLsn.get(applied.lsn);
-    if (committed !== undefined && committed !== applied.term && log.base.lsn !== applied.lsn) {
+    const isOther = committed !== undefined && committed !== applied.term;
+    if (isOther && log.base.lsn !== applied.lsn && !this.#isWeak) {
       this.#violated("I12", `${node.id} applied ${formatPosition(applied)}, not @${committed}`);
     }
     const served = database.whole;
     if (served === undefined) return;
     const checksum = formatHash(served.checksum());
-    const known = this.#checksumByLsn.get(applied.lsn);
+    const entry = formatPosition(applied);
+    const known = this.#checksumByEntry.get(entry);
     if (known === undefined) {
-      this.#checksumByLsn.set(applied.lsn, checksum);
+      this.#checksumByEntry.set(entry, checksum);
       const content = node.store.content()!;
       this.contentByLsn.set(content.lsn, content);
     } else if (known !== checksum) {
-      this.#violated("I5", `${node.id} has ${checksum} at ${applied.lsn}, another had ${known}`);
+      this.#violated("I5", `${node.id} has ${checksum} at ${entry}, another had ${known}`);
     }
   }
 
@@ -255,7 +275,7 @@ export class Watch implements Observer {
     }
     if (hardState.born && !log.hardState.born) this.#violated("I4", `${node.id} forgot its birth`);
     const isThere = log.base.lsn >= last.lsn || log.termAt(last.lsn) === last.term;
-    if (isThere || log.last.term > last.term) return;
+    if (isThere || log.last.term > last.term || this.#isWeak) return;
     this.#violated(
       "I4",
       `${node.id} had ${formatPosition(last)} on its disk, now it has ${formatPosition(log.last)}`,
@@ -281,7 +301,7 @@ export class Watch implements Observer {
   /** I15: where applying goes on, the database has everything before. */
   checkNothingSkipped(node: SimNode, { parts }: RunningNode): void {
     const { whole } = parts.database;
-    if (whole === undefined) return;
+    if (whole === undefined || this.#isWeak) return;
     const { lsn } = whole.position();
     const to = parts.applying.applied.lsn;
     for (const change of this.contentByLsn.keys()) {
