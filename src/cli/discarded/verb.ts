@@ -41,11 +41,12 @@ function addList(verb: Command, terminal: Terminal): void {
       terminal.out.write("nothing was discarded\n");
       return;
     }
-    const columns = ["name", "node", "from", "to", "entries", "statements", "changes", "when"];
+    const columns = ["name", "node", "from", "to", "entries", "statements", "changes", "when", ""];
     const rows = list.map((each) => [
       ...[each.name, each.node, each.from, each.to],
       ...[each.entries, each.statements, each.changes].map(String),
       new Date(each.discardedAtMs).toISOString(),
+      each.maybe ? "the cluster may have some of it" : "",
     ]);
     terminal.out.write(`${formatTable(columns, rows, { right: [4, 5, 6] }).join("\n")}\n`);
   });

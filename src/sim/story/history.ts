@@ -48,6 +48,8 @@ export type Findings = { lost: number; stale: number };
 export class History {
   readonly appends: Append[] = [];
   readonly reads: Read[] = [];
+  /** Positions of entries that nodes have kept because the cluster lost them. */
+  discarded: ReadonlySet<string> = new Set();
 
   get acked(): number {
     return this.appends.filter((a) => a.outcome === "acked").length;
@@ -60,10 +62,9 @@ export function checkHistory(
   history: History,
   final: Content,
   contentByLsn: ReadonlyMap<Lsn, Content>,
-  discarded: ReadonlySet<string>,
 ): Findings {
   const places = placesIn(final, world);
-  const lost = checkAcked(world, history, places, discarded);
+  const lost = checkAcked(world, history, places);
   checkRefused(world, history, places);
   checkNothingUncommitted(world, history);
   const stale = checkLinearizable(world, history, places);
@@ -89,12 +90,7 @@ function placesIn(final: Content, world: World): Places {
 }
 
 /** I6: what was acknowledged is there in the end. I11: in all lists of its transaction, or in none. */
-function checkAcked(
-  world: World,
-  { appends }: History,
-  places: Places,
-  discarded: ReadonlySet<string>,
-): number {
+function checkAcked(world: World, { appends, discarded }: History, places: Places): number {
   let lost = 0;
   for (const append of appends) {
     const found = append.lists.filter((list) => places[list]!.has(append.value)).length;

@@ -104,8 +104,8 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   const well = world.nodes.find((node) => !node.isWitness && isCaughtUp(world, node));
   const final = well?.store.content();
   if (final !== undefined) {
-    const discarded = await discardedBy(world);
-    findings = checkHistory(world, history, final, watch.contentByLsn, discarded);
+    history.discarded = await discardedBy(world);
+    findings = checkHistory(world, history, final, watch.contentByLsn);
     if (wellAtMs !== undefined) {
       const copies = memberNodes(world).filter((node) => !node.isWitness);
       await watch.checkEqual(copies);
