@@ -12,12 +12,17 @@ import { execute, rowsOf } from "./sql.ts";
 /** A cluster of three whose links can be broken, with a table `t (n INTEGER PRIMARY KEY, how TEXT)`. */
 export async function startMode(...args: string[]): Promise<TestCluster> {
   const cluster = await TestCluster.start({ linked: true, args });
-  await rowsOf(
-    cluster.url(await cluster.leader()),
-    "CREATE TABLE t (n INTEGER PRIMARY KEY, how TEXT)",
-  );
-  await cluster.settled();
-  return cluster;
+  try {
+    // All are there, or rule all would rightly refuse the first write.
+    await cluster.settled();
+    const sql = "CREATE TABLE t (n INTEGER PRIMARY KEY, how TEXT)";
+    await rowsOf(cluster.url(await cluster.leader()), sql);
+    await cluster.settled();
+    return cluster;
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
 }
 
 /** Writes with numbers of their own; what became of each is kept. */
