@@ -150,6 +150,11 @@ export class Node {
     return this.#input(() => this.#raft.promote(order, this.#clock.nowMs()));
   }
 
+  /** The fewest voters that have what a leader may have acknowledged. */
+  fewestCopies(): number {
+    return this.#raft.fewestCopies();
+  }
+
   setElectable(yes: boolean): void {
     this.#note(() => this.#raft.setElectable(yes));
   }

@@ -26,6 +26,7 @@ import { LogView } from "./log-view.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Envelope, Message } from "./messages.ts";
 import type { HardState, RaftConfig, ReadGrant, Ready, Timing } from "./ready.ts";
+import { fewestCopies } from "./rule/commit-rule.ts";
 import { isCaretaker, priorityOf } from "./rule/priority.ts";
 
 /** Who asked for a read index. */
@@ -108,6 +109,12 @@ export class Core {
   /** Leaders are appointed by an operator: nobody stands by itself. */
   get isManual(): boolean {
     return this.log.settings.coordinator === "manual";
+  }
+
+  /** So many voters have everything that any leader may have acknowledged; fewer need not. */
+  get fewestCopies(): number {
+    const voters = this.log.membership.filter(counts).length;
+    return Math.min(...this.log.possibleSettings().map((s) => fewestCopies(s, voters)));
   }
 
   /** Whether this node leads only to hand over. */

@@ -156,8 +156,15 @@ export class Election {
     if (votes.includes("refused")) return "lost";
     if (!votes.includes(undefined)) return "won";
     if (!this.isDue()) return "open";
-    // One that answered the operator may be unable to answer us: an empty node that knows nobody yet. A majority does.
-    return this.#isWon() ? "won" : "lost";
+    // One that answered the operator may be unable to answer us: an empty node that knows nobody yet. Those who did not
+    // enter this term must be too few to have acknowledged anything, or to do so now.
+    return this.#strangers() < this.#core.fewestCopies ? "won" : "lost";
+  }
+
+  /** How many of those who count have not given us their vote without reserve. */
+  #strangers(): number {
+    const members = this.#core.log.membership.filter(counts);
+    return members.filter(({ id }) => this.#votes.get(id) !== "granted").length;
   }
 
   /** Answers a request of our own term (votes) or of any (pre-votes). `isQuiet`: a leader may still be alive. */

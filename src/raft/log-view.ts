@@ -119,6 +119,11 @@ export class LogView {
   get settings(): Settings {
     return this.#settingsAt(lsn(Math.max(this.#committedLsn, this.#safeLsn)));
   }
+  /** In force here, or already in force where more is known to be committed. */
+  possibleSettings(): readonly Settings[] {
+    const known = Math.max(this.#committedLsn, this.#safeLsn);
+    return [this.settings, ...this.#settings.filter((s) => s.lsn > known).map((s) => s.settings)];
+  }
   /** Where the latest settings stand, in force or not. */
   get settingsLsn(): Lsn {
     return this.#settings.at(-1)!.lsn;

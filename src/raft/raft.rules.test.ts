@@ -5,10 +5,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { chainHash, zeroChain } from "../base/hash.ts";
 import { limits } from "../limits.ts";
-import { lsn, nodeId, term } from "../vocabulary.ts";
+import { defaultSettings, lsn, nodeId, term } from "../vocabulary.ts";
 import { append, appended, id, makeLog, Subject, vote } from "./fixtures/subject.ts";
 import { emptyBase } from "./fixtures/toy-cluster.ts";
+import { encodeSettings } from "./rule/settings.ts";
 
 test("a vote is refused, and its term ignored, while a leader is heard; unless that leader ordered it", () => {
   const a = new Subject({ others: "bc", term: 1 });
@@ -229,4 +231,39 @@ test("a follower's read index is refused when the leader is silent for too long"
     a.persisted.flatMap((ready) => ready.reads),
     [{ id: 2, lsn: undefined }],
   );
+});
+
+for (const [commitRule, others, outcome] of [
+  ["quorum", "bc", "leader"],
+  ["all", "bc", "leader"],
+  // The one that fell silent may be the old leader, which acknowledges alone.
+  ["leader", "bc", "follower"],
+  ["one", "bc", "leader"],
+  // Two fell silent: one may be the old leader, and the other the copy that it asks for.
+  ["one", "bcd", "follower"],
+  ["quorum", "bcd", "leader"],
+] as const) {
+  test(`rule ${commitRule}: a promotion that only node b follows, of ${others.length + 1}`, () => {
+    const settings = { ...defaultSettings, coordinator: "manual" as const, commitRule };
+    const a = new Subject({ others, term: 1, settings });
+    const expected = [...others].map(nodeId);
+    const order = { aboveTerm: term(1), expected, acceptLoss: false };
+    assert.equal(a.raft.promote(order, a.nowMs), undefined);
+    a.drain();
+    a.step("b", a.term, { type: "vote-reply", verdict: "granted" });
+    assert.equal(a.raft.status().role, "candidate");
+    a.tick(1_500);
+    assert.equal(a.raft.status().role, outcome);
+  });
+}
+
+test("a promotion counts with settings that may be in force where more is known", () => {
+  const settings = { ...defaultSettings, coordinator: "manual" as const };
+  const a = new Subject({ others: "bc", term: 1, settings });
+  assert.equal(a.raft.fewestCopies(), 2);
+  const body = encodeSettings({ ...settings, commitRule: "leader" });
+  const next = { lsn: lsn(1), term: term(1), kind: "settings" as const, body };
+  const entry = { ...next, chain: chainHash(zeroChain, next) };
+  a.step("b", 1, append(id(0, 0), [entry]), [entry]);
+  assert.equal(a.raft.fewestCopies(), 1);
 });

@@ -159,6 +159,11 @@ export class Raft {
     return undefined;
   }
 
+  /** So many voters have everything that any leader may have acknowledged, by the settings that may be in force. */
+  fewestCopies(): number {
+    return this.#core.fewestCopies;
+  }
+
   /**
    * Asks how far to apply before a linearizable read. `id` is not negative and unique for the life of this object.
    * The answer comes in `Ready.reads`, always: when it cannot be had, as a refusal.

@@ -18,13 +18,11 @@ import { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { counts } from "../../raft/membership.ts";
 import type { RaftStatus } from "../../raft/raft.ts";
-import { copiesOf, weakerRule } from "../../raft/rule/commit-rule.ts";
 import {
   type EntryId,
   formatPosition,
   type Member,
   type NodeId,
-  type Settings,
   type Term,
 } from "../../vocabulary.ts";
 import type { Node } from "../node.ts";
@@ -76,7 +74,7 @@ export class Promotion {
     const leader = heard.find((h) => h.status?.role === "leader" && this.#isCurrent(h, heard));
     if (leader !== undefined && (await this.#takeOver(leader.member, acceptLoss))) return;
     const status = node.status();
-    const loss = lossOf(status, heard);
+    const loss = lossOf(status, heard, node.fewestCopies());
     if (loss !== undefined && !acceptLoss) {
       throw refused(
         `${loss}. To promote ${self} all the same, and give those writes up: --accept-loss`,
@@ -157,8 +155,9 @@ export class Promotion {
 
 /** What a promotion could lose, in words; undefined when that is nothing that was acknowledged. */
 function lossOf(
-  { last, born, settings, membership }: RaftStatus,
+  { last, born, settings }: RaftStatus,
   heard: readonly Heard[],
+  fewestCopies: number,
 ): string | undefined {
   const ahead = heard.flatMap(({ member, status }) => {
     const theirs = status === undefined ? undefined : lastOf(status);
@@ -175,18 +174,12 @@ function lossOf(
   }
   if (!born) return "this node is new, or lost its disk: it may lack what it once held";
   const silent = heard.filter((h) => h.status?.born !== true).map((h) => h.member.id);
-  const voters = membership.filter(counts).length;
-  if (silent.length < copiesFor(settings, voters)) return undefined;
+  if (silent.length < fewestCopies) return undefined;
   return (
     `${silent.join(" and ")} ${silent.length === 1 ? "does" : "do"} not answer, and by commit rule ` +
     `${settings.commitRule} may have acknowledged writes that nobody else has: ` +
     `everything there after ${formatPosition(last)} would be lost, and nobody knows how much that is`
   );
-}
-
-function copiesFor({ commitRule, whenCopiesMissing }: Settings, voters: number): number {
-  const rule = whenCopiesMissing === "degrade" ? weakerRule(commitRule) : commitRule;
-  return copiesOf(rule, voters);
 }
 
 function lastOf({ durableLsn, durableTerm }: NodeStatus): EntryId | undefined {

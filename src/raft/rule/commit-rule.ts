@@ -59,6 +59,12 @@ export function copiesOf(rule: CommitRule, voters: number): number {
   }
 }
 
+/** The fewest voters that have what a leader with these settings acknowledges. */
+export function fewestCopies({ commitRule, whenCopiesMissing }: Settings, voters: number): number {
+  const rule = whenCopiesMissing === "degrade" ? weakerRule(commitRule) : commitRule;
+  return copiesOf(rule, voters);
+}
+
 /** Up to where `rule` lets a leader commit, leases and unsafe settings aside. */
 export function reachedByRule(rule: CommitRule, copies: Copies, voters: number): number {
   switch (rule) {
