@@ -30,6 +30,6 @@ test("a worker that dies or throws fails its seed, and the others are played all
   );
   assert.deepEqual(sum, {
     ...{ ok: false, seeds: 12, simulatedHours: 1, faults: 10, faultsByType: { kill: 10 } },
-    ...{ acked: 20, reads: 10, lost: 0, stale: 0, diverged: 1 },
+    ...{ acked: 20, reads: 10, lost: 0, discarded: 0, stale: 0, diverged: 1 },
   });
 });

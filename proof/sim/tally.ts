@@ -14,16 +14,21 @@ export type Summary = {
   readonly faultsByType: Readonly<Record<string, number>>;
   readonly acked: number;
   readonly reads: number;
+  /** Acknowledged writes that are gone without a trace. */
   readonly lost: number;
+  /** Acknowledged by a weak commit rule, lost by the cluster, kept by a node. */
+  readonly discarded: number;
   readonly stale: number;
   readonly diverged: number;
   readonly failedSeeds: readonly FailedSeed[];
 };
 
+const sums = ["acked", "reads", "lost", "discarded", "stale"] as const;
+
 export class Tally {
   #seeds = 0;
   #simulatedMs = 0;
-  readonly #sum = { acked: 0, reads: 0, lost: 0, stale: 0 };
+  readonly #sum = { acked: 0, reads: 0, lost: 0, discarded: 0, stale: 0 };
   #diverged = 0;
   readonly #faultsByType = new Map<string, number>();
   readonly #failedSeeds: FailedSeed[] = [];
@@ -41,7 +46,7 @@ export class Tally {
     }
     const { result } = played;
     this.#simulatedMs += result.simulatedMs;
-    for (const key of ["acked", "reads", "lost", "stale"] as const) this.#sum[key] += result[key];
+    for (const key of sums) this.#sum[key] += result[key];
     for (const [name, times] of Object.entries(result.faults)) {
       this.#faultsByType.set(name, (this.#faultsByType.get(name) ?? 0) + times);
     }
@@ -54,12 +59,11 @@ export class Tally {
     const faultsByType = Object.fromEntries([...this.#faultsByType].sort(byName));
     let faults = 0;
     for (const times of this.#faultsByType.values()) faults += times;
-    const { acked, reads, lost, stale } = this.#sum;
     return {
       ok: this.#failedSeeds.length === 0,
       seeds: this.#seeds,
       simulatedHours: Number((this.#simulatedMs / 3_600_000).toFixed(2)),
-      ...{ faults, faultsByType, acked, reads, lost, stale },
+      ...{ faults, faultsByType, ...this.#sum },
       diverged: this.#diverged,
       failedSeeds: this.#failedSeeds.toSorted((a, b) => a.seed - b.seed),
     };

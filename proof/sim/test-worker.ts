@@ -11,7 +11,7 @@ process.on("message", ({ seed }: Order) => {
     const violations = seed === 6 ? [{ invariant: "I5", text: "differs" }] : [];
     tell({
       type: "played",
-      result: { ...counts, reads: 1, lost: 0, stale: 0, violations } as never,
+      result: { ...counts, reads: 1, lost: 0, discarded: 0, stale: 0, violations } as never,
     });
   }
 });

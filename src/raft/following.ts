@@ -30,6 +30,8 @@ export class Following {
   #latest: { readonly term: Term; readonly stamp: Stamp } | undefined;
   /** Up to where we told the leader of that term that our log is durable and equal to its own. */
   #promise: EntryId | undefined;
+  /** Up to where our log was seen to be equal with the log of the leader of that term, whatever follows here. */
+  #agreed: EntryId | undefined;
   /** Read indexes asked of the leader and not answered: when, by id. Oldest first. */
   readonly #askedMsById = new Map<number, number>();
 
@@ -88,6 +90,11 @@ export class Following {
   /** Up to where the leader of our term may count on our log. */
   get promisedLsn(): Lsn {
     return this.#promise?.term === this.#core.term ? this.#promise.lsn : lsn(0);
+  }
+
+  /** Up to where the log was seen to be that of the leader of `term`, durable or not. */
+  agreedLsn(term: Term): Lsn {
+    return this.#agreed?.term === term ? this.#agreed.lsn : lsn(0);
   }
 
   /** Tells the leader where page sync has brought us, as far as it can still use that. */
@@ -163,6 +170,7 @@ export class Following {
       if (!entries.some((entry) => isSame(entry, log.base))) return undefined;
       matched = log.base.lsn;
     } else if (!isSafe && here !== prev.term) return undefined;
+    this.#agreeTo(matched);
     for (const entry of entries) {
       const term = log.termAt(entry.lsn);
       if (entry.lsn <= log.safeLsn || entry.lsn <= log.base.lsn) {
@@ -183,8 +191,14 @@ export class Following {
         log.replaceFrom(entry);
       }
       matched = entry.lsn;
+      this.#agreeTo(matched);
     }
     return matched;
+  }
+
+  #agreeTo(matched: Lsn): void {
+    const { term } = this.#core;
+    if (matched > this.agreedLsn(term)) this.#agreed = { lsn: matched, term };
   }
 
   #checkBirth(append: Append, matched: Lsn): void {

@@ -243,11 +243,13 @@ export class Raft {
 
   /**
    * From where on the log may hold what was acknowledged and is on no majority, if it is about to be thrown away for
-   * `snapshot`. Undefined when there is nothing to keep.
+   * `snapshot`. Undefined when there is nothing to keep. Where the leader of the snapshot's term was seen to have the
+   * same log as this one, the snapshot has it too [Log Matching].
    */
   losesFrom(snapshot: SnapshotId): Lsn | undefined {
     const { log } = this.#core;
-    const from = lsn(Math.max(log.safeLsn, log.base.lsn) + 1);
+    const agreed = Math.min(this.#following.agreedLsn(snapshot.term), snapshot.lsn);
+    const from = lsn(Math.max(log.safeLsn, log.base.lsn, agreed) + 1);
     const isLost = this.wantsInstall(snapshot) && from <= log.last.lsn && log.isKept(from);
     return isLost ? from : undefined;
   }

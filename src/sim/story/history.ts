@@ -43,7 +43,13 @@ export type Read = {
   readonly lists: readonly { readonly list: number; readonly values: readonly number[] }[];
 };
 
-export type Findings = { lost: number; stale: number };
+export type Findings = {
+  /** Acknowledged, and neither in the final database nor kept by a node. */
+  lost: number;
+  /** Acknowledged by a weak rule, lost by the cluster, and kept by a node. */
+  discarded: number;
+  stale: number;
+};
 
 export class History {
   readonly appends: Append[] = [];
@@ -64,14 +70,14 @@ export function checkHistory(
   contentByLsn: ReadonlyMap<Lsn, Content>,
 ): Findings {
   const places = placesIn(final, world);
-  const lost = checkAcked(world, history, places);
+  const gone = checkAcked(world, history, places);
   checkRefused(world, history, places);
   checkNothingUncommitted(world, history);
   const stale = checkLinearizable(world, history, places);
-  if (isWeak(world.parameters)) return { lost, stale };
+  if (isWeak(world.parameters)) return { ...gone, stale };
   checkReadsWhole(world, history, final);
   checkOracle(world, history, contentByLsn);
-  return { lost, stale: stale + checkSessions(world, history, places) };
+  return { ...gone, stale: stale + checkSessions(world, history, places) };
 }
 
 /** Where each value stands in each list. */
@@ -90,21 +96,27 @@ function placesIn(final: Content, world: World): Places {
 }
 
 /** I6: what was acknowledged is there in the end. I11: in all lists of its transaction, or in none. */
-function checkAcked(world: World, { appends, discarded }: History, places: Places): number {
-  let lost = 0;
+function checkAcked(
+  world: World,
+  { appends, discarded }: History,
+  places: Places,
+): Omit<Findings, "stale"> {
+  const gone = { lost: 0, discarded: 0 };
   for (const append of appends) {
     const found = append.lists.filter((list) => places[list]!.has(append.value)).length;
     if (append.outcome === "acked" && found < append.lists.length) {
-      lost++;
       const at = append.position && formatPosition(append.position);
-      if (at !== undefined && discarded.has(at)) continue;
-      world.violated("I6", `${append.value} was acknowledged at ${at} and is not there`);
+      if (at !== undefined && discarded.has(at)) gone.discarded++;
+      else {
+        gone.lost++;
+        world.violated("I6", `${append.value} was acknowledged at ${at} and is not there`);
+      }
     }
     if (found > 0 && found < append.lists.length) {
       world.violated("I11", `${append.value} is in ${found} lists of ${append.lists.length}`);
     }
   }
-  return lost;
+  return gone;
 }
 
 /** I7: what was refused never happened. */

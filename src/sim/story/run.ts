@@ -30,7 +30,9 @@ export type SeedReport = {
   readonly reads: number;
   readonly unknown: number;
   readonly refused: number;
+  /** Acknowledged writes that are gone without a trace; and those that a node has kept in discarded/. */
   readonly lost: number;
+  readonly discarded: number;
   readonly stale: number;
   readonly terms: number;
   /** From the end of the storm until all was well. */
@@ -100,7 +102,7 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
   if (world.violations.length === 0 && wellAtMs === undefined) {
     world.violated("I19", `after ${calmMaxMs} ms of calm: ${whatIsWrong(world, clients)}`);
   }
-  let findings = { lost: 0, stale: 0 };
+  let findings = { lost: 0, discarded: 0, stale: 0 };
   const well = world.nodes.find((node) => !node.isWitness && isCaughtUp(world, node));
   const final = well?.store.content();
   if (final !== undefined) {
