@@ -20,6 +20,8 @@ import { parametersOf, parseScript, type Statement } from "./tokenizer.ts";
 const generationTextsMax = 512;
 /** Longer texts are rarely sent twice, and a thousand of them would be a gigabyte. */
 const cachedTextLengthMax = 16_384;
+/** If it is seen where it is none, a look at each virtual table is wasted. */
+const checkingPattern = /(?:integrity|quick)_check/i;
 
 /** A statement and what it is. */
 export type ShapedStatement = { readonly statement: Statement; readonly shape: Shape };
@@ -39,6 +41,8 @@ export type Compiled = ShapedStatement & {
   readonly functions: ReadonlySet<string>;
   /** What it reads that is not the same on every node. */
   readonly readsPhysical: string | undefined;
+  /** PRAGMA integrity_check or quick_check, or a table of that name. */
+  readonly checksTables: boolean;
 };
 
 type Entry = {
@@ -104,6 +108,7 @@ export class StatementCache {
         touched: [...trace.touched],
         functions: trace.functions,
         readsPhysical: trace.readsPhysical,
+        checksTables: checkingPattern.test(statement.text),
       };
     } catch (error) {
       throw refusedOr(error, authorizer);
