@@ -5,6 +5,7 @@
  * Every request must show the cluster's token; that is checked before a byte of the body is read.
  */
 
+import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
@@ -23,8 +24,19 @@ import { signalOf } from "./wishes.ts";
 /** A client's request may leave out what a forwarded one spells out: up to two empty lists per statement. */
 const trustedContainersMax = 3 * limits.jsonContainersMax;
 
-export function addInternalRoutes(app: FastifyInstance, backend: Backend, token: string): void {
+export type InternalOptions = {
+  readonly backend: Backend;
+  /** What requests carry to show that they come from a node. */
+  readonly token: string;
+  /** What is wrong with the connection that a request came over, if nodes must use TLS. */
+  refusal(socket: Socket): string | undefined;
+};
+
+export function addInternalRoutes(app: FastifyInstance, options: InternalOptions): void {
+  const { backend, token } = options;
   const onRequest = async (request: FastifyRequest): Promise<void> => {
+    const fault = options.refusal(request.raw.socket);
+    if (fault !== undefined) throw new ClientError("UNAUTHORIZED", fault);
     if (isAuthorized(request.headers.authorization, token)) return;
     throw new ClientError(
       "UNAUTHORIZED",

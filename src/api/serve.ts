@@ -8,6 +8,8 @@ import type { Duplex } from "node:stream";
 import { ClientError, messageOf } from "../base/errors.ts";
 import { RealClock } from "../host/clock.ts";
 import { RealDisk } from "../host/disk.ts";
+import { type TlsFiles, TlsIdentity } from "../host/tls.ts";
+import { TlsDoor } from "../host/tls-door.ts";
 import { limits } from "../limits.ts";
 import { openNode } from "../node/open.ts";
 import { realDriver } from "../node/real-driver.ts";
@@ -24,7 +26,7 @@ import {
   type Settings,
 } from "../vocabulary.ts";
 import { Copies } from "./copies.ts";
-import { joinCluster } from "./join.ts";
+import { fetchFrom, joinCluster } from "./join.ts";
 import { NodeBackend } from "./node-backend.ts";
 import { ApiServer } from "./server.ts";
 
@@ -52,6 +54,8 @@ export type NodeOptions = {
   /** Settings of a new cluster, if they are not the default ones. */
   readonly settings?: Settings | undefined;
   readonly secret: string | undefined;
+  /** Files of the certificates, if this node talks to the others under TLS. */
+  readonly tls?: TlsFiles | undefined;
   readonly logRetentionBytes: number;
   readonly statementMs: number;
   readonly syncBytesPerSecond: number;
@@ -72,8 +76,10 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const secret = secretOf(options);
   const address = `${options.listen.host}:${options.listen.port}`;
   const { promise: failed, resolve: fail } = Promise.withResolvers<Error>();
-  const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret);
   const clock = new RealClock();
+  const tls = options.tls === undefined ? undefined : new TlsIdentity(options.tls, options.onEvent);
+  const door = tls && new TlsDoor({ identity: tls, clock, onEvent: options.onEvent });
+  const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret, tls);
   const self = nodeId(options.id);
   const follow = options.follow ?? [];
   let links: PeerLinks | undefined;
@@ -86,13 +92,16 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     seed: randomInt(2 ** 31),
     openLinks: (events, instance) => {
       links = new PeerLinks({
-        ...{ self, instance, secret, clock, ...events },
+        ...{ self, instance, secret, clock, tls, ...events },
         onLinkUp: () => {},
         onEvent: options.onEvent,
       });
       return links;
     },
-    forwarder: new Forwarder({ token: internalToken(secret), self, onwards: follow.length > 0 }),
+    forwarder: new Forwarder({
+      ...{ token: internalToken(secret), self, tls },
+      onwards: follow.length > 0,
+    }),
     initial: initialMembers(options, address),
     initialSettings: options.settings,
     witness: options.kind === undefined ? undefined : options.kind === "witness",
@@ -107,10 +116,10 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const accept = (socket: Duplex, head: Uint8Array) => links?.accept(socket, head);
   const copies = new Copies(running);
   const copy = (socket: Duplex, head: Uint8Array) => copies.accept(socket, head);
-  const api = await listen(options, { running, secret, accept, copy });
+  const api = await listen(options, { running, secret, door, accept, copy });
   tellIfElsewhere(options, running, address);
   running.begin();
-  if (options.join !== undefined) void announce(options, running, address);
+  if (options.join !== undefined) void announce(options, running, { address, tls });
   return {
     url: `http://${address}`,
     stop: () => running.stop(() => api.close()),
@@ -131,13 +140,14 @@ function tellIfElsewhere(options: NodeOptions, running: RunningNode, address: st
 type Listening = {
   readonly running: RunningNode;
   readonly secret: string;
+  readonly door: TlsDoor | undefined;
   accept(socket: Duplex, head: Uint8Array): void;
   copy(socket: Duplex, head: Uint8Array): void;
 };
 
 async function listen(
   options: NodeOptions,
-  { running, secret, accept, copy }: Listening,
+  { running, secret, door, accept, copy }: Listening,
 ): Promise<ApiServer> {
   const { clock, self } = running.parts;
   try {
@@ -147,6 +157,7 @@ async function listen(
       node: self,
       version,
       secret,
+      door,
       backend: new NodeBackend(running),
       clock,
       onPeer: accept,
@@ -167,13 +178,13 @@ function faultText(error: unknown): string {
 async function announce(
   options: NodeOptions,
   running: RunningNode,
-  address: string,
+  { address, tls }: { readonly address: string; readonly tls: TlsIdentity | undefined },
 ): Promise<void> {
   const { clock, node, onEvent } = running.parts;
   const isMember = () => node.status().membership.some((m) => m.id === options.id);
   for (let told = ""; !isMember(); ) {
     try {
-      const response = await fetch(`http://${options.join}/admin/members`, {
+      const response = await fetchFrom(options.join!, "/admin/members", tls, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ id: options.id, address, kind: options.kind }),

@@ -11,6 +11,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { Clock } from "../host/clock.ts";
+import type { TlsDoor } from "../host/tls-door.ts";
 import { internalToken } from "../node/route/forward-wire.ts";
 import { copyProtocol } from "../peer/copying.ts";
 import type { NodeId } from "../vocabulary.ts";
@@ -38,12 +39,21 @@ export type ApiOptions = {
   readonly secret: string;
   readonly backend: Backend;
   readonly clock: Pick<Clock, "nowMs" | "every" | "after">;
+  /** Nodes must use TLS; the door says who did not. */
+  readonly door?: TlsDoor | undefined;
   /** Takes a link between nodes over; it answers the upgrade itself. */
   onPeer(socket: Duplex, head: Uint8Array): void;
   /** The same for a program that copies the database. */
   onCopy(socket: Duplex, head: Uint8Array): void;
   /** Is told of bugs: anything thrown that is not a ClientError. */
   onFault(error: unknown): void;
+};
+
+type Parts = {
+  readonly streams: Streams;
+  readonly traffic: Traffic;
+  readonly changes: ChangeStreams;
+  readonly door: TlsDoor | undefined;
 };
 
 const peerProtocol = "paceline-peer";
@@ -55,14 +65,14 @@ export class ApiServer {
   readonly #traffic: Traffic;
   readonly #changes: ChangeStreams;
 
-  private constructor(
-    app: FastifyInstance,
-    parts: { streams: Streams; traffic: Traffic; changes: ChangeStreams },
-  ) {
+  readonly #door: TlsDoor | undefined;
+
+  private constructor(app: FastifyInstance, parts: Parts) {
     this.#app = app;
     this.#streams = parts.streams;
     this.#traffic = parts.traffic;
     this.#changes = parts.changes;
+    this.#door = parts.door;
   }
 
   /** Serves from the moment it resolves. Throws ListenError when the address cannot be had. */
@@ -89,15 +99,22 @@ export class ApiServer {
     addOperationRoutes(app, backend);
     const changes = new ChangeStreams(backend);
     changes.add(app);
-    addInternalRoutes(app, backend, internalToken(secret));
+    const { door } = options;
+    addInternalRoutes(app, {
+      ...{ backend, token: internalToken(secret) },
+      refusal: (socket) => door?.refusal(socket),
+    });
     app.get("/metrics", async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );
     app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       (socket as Socket).setTimeout(0);
       if (upgradeOf(request) === copyProtocol) options.onCopy(socket, head);
+      else if (door?.refusal(socket) !== undefined) door.turnAway(socket);
       else options.onPeer(socket, head);
     });
+    // Last, so that whatever listens to connections hears of them behind the door.
+    door?.guard(app.server);
     try {
       await app.listen({ host: options.host, port: options.port });
     } catch (cause) {
@@ -105,7 +122,7 @@ export class ApiServer {
       await app.close();
       throw ListenError.from(cause, options);
     }
-    return new ApiServer(app, { streams, traffic, changes });
+    return new ApiServer(app, { streams, traffic, changes, door });
   }
 
   /** The port it listens on. */
@@ -120,6 +137,7 @@ export class ApiServer {
    */
   async close(): Promise<void> {
     this.#changes.close();
+    this.#door?.close();
     await this.#traffic.drain();
     this.#streams.close();
     await this.#app.close();

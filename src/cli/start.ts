@@ -10,6 +10,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
+import type { TlsFiles } from "../host/tls.ts";
 import { limits } from "../limits.ts";
 import { upstreamId } from "../node/tree/upstream.ts";
 import { type MemberKind, nodeIdPattern, type Settings } from "../vocabulary.ts";
@@ -38,6 +39,9 @@ type Flags = {
   readonly commitRule?: string;
   readonly settings?: string;
   readonly secretFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
   readonly keepLog: string;
   readonly statementTimeout: string;
   readonly syncRate: string;
@@ -71,6 +75,11 @@ follows the first of the nodes that answers; when that one dies, another, or who
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
 may talk SQL to the port: keep it on a private network.
 
+Nodes across a network that others listen to: with these, what nodes say to each other is encrypted, and a node without
+a certificate of the CA is refused. All nodes of a cluster need them, or none. Files that are replaced count from the
+next connection on.
+  paceline start … --tls-cert a.pem --tls-key a.key --tls-ca cluster-ca.pem
+
 Stops on Ctrl-C or SIGTERM. Exit status: 0 after a stop, 1 when the node could not start or had to stop itself.`;
 
 export function addStart(program: Command, terminal: Terminal): void {
@@ -103,6 +112,12 @@ export function addStart(program: Command, terminal: Terminal): void {
       "--secret-file <file>",
       "file that holds the secret of the cluster (or PACELINE_SECRET)",
     )
+    .option(
+      "--tls-cert <file>",
+      "certificate of this node, PEM: nodes talk to each other under TLS",
+    )
+    .option("--tls-key <file>", "private key of that certificate, PEM without a passphrase")
+    .option("--tls-ca <file>", "CA that signs the certificates of all nodes of this cluster, PEM")
     .option(
       "--keep-log <size>",
       "log kept for nodes that are behind; further back they copy pages",
@@ -208,6 +223,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     follow: flags.follow?.split(",").map((part) => parseNode(part, "--follow")),
     settings: agreeing(initialSettings(flags), cluster),
     secret: readSecret(flags.secretFile),
+    tls: tlsFiles(flags),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
       parseNumber(flags.statementTimeout, "--statement-timeout", statementSeconds) * 1000,
@@ -277,6 +293,16 @@ function parseNumber(text: string, flag: string, bounds: { min: number; max: num
     throw misuse(`${flag}: "${text}" is not a number from ${min} to ${max}`);
   }
   return n;
+}
+
+/** All three, or none. */
+function tlsFiles({ tlsCert: cert, tlsKey: key, tlsCa: ca }: Flags): TlsFiles | undefined {
+  if (cert !== undefined && key !== undefined && ca !== undefined) return { cert, key, ca };
+  if ((cert ?? key ?? ca) === undefined) return undefined;
+  throw misuse(
+    "--tls-cert, --tls-key and --tls-ca belong together",
+    "A node shows its own certificate and checks those of the others.",
+  );
 }
 
 function readSecret(file: string | undefined): string | undefined {

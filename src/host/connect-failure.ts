@@ -3,9 +3,12 @@
  * be tried again, so it is told apart in one place.
  */
 
-/** The system call that failed was `connect`, or connecting timed out: not a byte has left. */
+import { TlsError } from "./tls.ts";
+
+/** The system call that failed was `connect`, or connecting timed out, or TLS did not come up: no request has left. */
 export function isConnectFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (error instanceof TlsError) return true;
   if (error instanceof AggregateError && error.errors.length > 0) {
     return error.errors.every(isConnectFailure);
   }

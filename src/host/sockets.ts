@@ -1,6 +1,6 @@
 /**
- * Byte connections between nodes: TCP, reached by an HTTP/1.1 upgrade on a node's API port, so that a node needs one
- * port only.
+ * Byte connections between nodes: TCP, or TLS over it, reached by an HTTP/1.1 upgrade on a node's API port, so that a
+ * node needs one port only.
  *
  *   Wire             a connection after its upgrade: parts out, chunks in, one end
  *   dialUpgrade      connects, asks for the protocol, gives a Wire when the other side agrees
@@ -17,6 +17,8 @@ import { connect, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
+import { certificateFault, explainTls, TlsError, type TlsIdentity, tlsHint } from "./tls.ts";
+import { refusalHeader } from "./tls-door.ts";
 
 /** What the owner of a wire is told. `onClose` is called once and is the last call. */
 export type WireListener = {
@@ -149,12 +151,18 @@ export function parseAddress(address: string): { host: string; port: number } {
 
 /**
  * Connects to `address` and upgrades to `protocol`. Rejects with the system's error, with ProtocolError when the
- * other side does not agree, and with the signal's reason when it aborts first.
+ * other side does not agree (TlsError when that is about TLS), and with the signal's reason when it aborts first.
  */
-export function dialUpgrade(address: string, protocol: string, signal: AbortSignal): Promise<Wire> {
+export function dialUpgrade(
+  address: string,
+  protocol: string,
+  signal: AbortSignal,
+  tls?: TlsIdentity | undefined,
+): Promise<Wire> {
   return new Promise<Wire>((resolve, reject) => {
     signal.throwIfAborted();
-    const socket = connect({ ...parseAddress(address), noDelay: true });
+    const place = parseAddress(address);
+    const socket = tls === undefined ? connect({ ...place, noDelay: true }) : tls.dial(place);
     let answer = Buffer.alloc(0);
     const settle = (): void => {
       signal.removeEventListener("abort", onAbort);
@@ -165,7 +173,7 @@ export function dialUpgrade(address: string, protocol: string, signal: AbortSign
     const fail = (error: unknown): void => {
       settle();
       socket.destroy();
-      reject(error);
+      reject(explainTls(error, address));
     };
     const onAbort = (): void => fail(signal.reason);
     const onEnd = (): void => fail(new ProtocolError("closed before the upgrade was answered"));
@@ -173,9 +181,9 @@ export function dialUpgrade(address: string, protocol: string, signal: AbortSign
       answer = Buffer.concat([answer, bytes]);
       const end = answer.indexOf("\r\n\r\n");
       if (end < 0 && answer.byteLength <= answerBytesMax) return;
-      const status = /^HTTP\/1\.1 (\d{3})/.exec(answer.toString("latin1", 0, 12))?.[1];
+      const status = statusOf(answer.toString("latin1", 0, 12));
       if (end < 0 || status !== "101") {
-        fail(new ProtocolError(`no ${protocol} at ${address}: answered ${status ?? "no HTTP"}`));
+        fail(upgradeRefused(address, protocol, answer.toString("latin1", 0, answerBytesMax)));
         return;
       }
       socket.pause();
@@ -184,7 +192,8 @@ export function dialUpgrade(address: string, protocol: string, signal: AbortSign
     };
     signal.addEventListener("abort", onAbort, { once: true });
     socket.on("data", onAnswer).on("close", onEnd).on("end", onEnd).on("error", fail);
-    socket.on("connect", () => socket.write(upgradeRequest(address, protocol)));
+    const opened = tls === undefined ? "connect" : "secureConnect";
+    socket.on(opened, () => socket.write(upgradeRequest(address, protocol)));
   });
 }
 
@@ -210,4 +219,22 @@ function upgradeRequest(address: string, protocol: string): string {
     `Upgrade: ${protocol}`,
     "\r\n",
   ].join("\r\n");
+}
+
+function statusOf(answer: string): string | undefined {
+  return /^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1];
+}
+
+/** What an answer other than 101 means. The words of a stranger are not repeated, but for a code. */
+function upgradeRefused(address: string, protocol: string, answer: string): ProtocolError {
+  const status = statusOf(answer);
+  if (status === "426" && /^upgrade: *TLS/im.test(answer)) {
+    return new TlsError(`the node at ${address} takes links under TLS only; this node: ${tlsHint}`);
+  }
+  const [, code] = new RegExp(`^${refusalHeader}: *([A-Za-z_-]{1,64})`, "im").exec(answer) ?? [];
+  if (code !== undefined) {
+    const fault = certificateFault(code);
+    return new TlsError(`the node at ${address} refuses the certificate of this node: ${fault}`);
+  }
+  return new ProtocolError(`no ${protocol} at ${address}: answered ${status ?? "no HTTP"}`);
 }

@@ -12,7 +12,7 @@
  * views of it may be kept.
  *
  * The checksum guards against broken networks and our own bugs. It does not guard against somebody on the path who
- * rewrites bytes: links are authenticated once, at their start (handshake.ts), and are not encrypted.
+ * rewrites bytes: links are authenticated once, at their start (handshake.ts), and encrypted only under TLS.
  *
  * Not here: what payloads mean (handshake.ts, append-codec.ts, lane.ts).
  */

@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto";
 import { ProtocolError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { dialUpgrade, type Wire } from "../host/sockets.ts";
+import type { TlsIdentity } from "../host/tls.ts";
 import type { limits } from "../limits.ts";
 import type { NodeId } from "../vocabulary.ts";
 import { encodeFrame, FrameDecoder } from "./frames.ts";
@@ -40,6 +41,8 @@ export type LinkGround = {
   readonly limits: LinkLimits;
   /** Counted by all lanes together. */
   readonly counters?: { sentBytes: number } | undefined;
+  /** Links are dialled under TLS. */
+  readonly tls?: TlsIdentity | undefined;
 };
 
 /** A connection whose other side is proved. The wire is paused; the decoder may hold bytes already. */
@@ -65,7 +68,7 @@ export async function dialNode(
   );
   try {
     const either = AbortSignal.any([signal, late.signal]);
-    const wire = await dialUpgrade(to.address, upgradeProtocol, either);
+    const wire = await dialUpgrade(to.address, upgradeProtocol, either, ground.tls);
     const dialling = new Dialling(self, to, randomBytes(nonceBytes));
     const onAbort = (): void => wire.close("given up");
     either.addEventListener("abort", onAbort, { once: true });

@@ -8,7 +8,8 @@
  * core is made for that.
  *
  * What a stranger can do: open `peerPendingMax` connections, send 1 KiB on each for `handshakeMs`, and cause one line
- * in the log per reason. Links are not encrypted; who can rewrite packets between the nodes can rewrite messages.
+ * in the log per reason. Without TLS links are not encrypted; who can rewrite packets between the nodes can rewrite
+ * messages. With it, whoever connects has shown a certificate before `accept` is called [host/tls-door.ts].
  *
  * Not here: what messages say, and whether `from` inside an envelope is the peer that sent it (node/).
  */
@@ -19,6 +20,7 @@ import { assert } from "../base/assert.ts";
 import { messageOf, ProtocolError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { acceptUpgrade, type Wire } from "../host/sockets.ts";
+import type { TlsIdentity } from "../host/tls.ts";
 import { limits } from "../limits.ts";
 import type { Entry, Membership, NodeId } from "../vocabulary.ts";
 import { type Channel, LaneChannel } from "./channel.ts";
@@ -45,6 +47,8 @@ export type PeerLinksOptions = {
   clusterId(): string | undefined;
   readonly clock: Clock;
   readonly limits?: LinkLimits | undefined;
+  /** Links are dialled under TLS; those that come in are the HTTP server's to check. */
+  readonly tls?: TlsIdentity | undefined;
   /** Whether a node that knows the secret may open links to this one. */
   admits(node: NodeId): boolean;
   onMessage(from: NodeId, envelope: unknown, entries: readonly Entry[]): void;
@@ -76,8 +80,8 @@ export class PeerLinks {
   constructor(options: PeerLinksOptions) {
     assert(options.secret !== "", "links between nodes need a secret");
     this.#options = options;
-    const counters = this.#counters;
-    this.#ground = { clock: options.clock, limits: options.limits ?? limits, counters };
+    const { clock, tls } = options;
+    this.#ground = { clock, limits: options.limits ?? limits, counters: this.#counters, tls };
   }
 
   /** Dials all of them but this node, hangs up on those that are gone, redials those that have moved. */

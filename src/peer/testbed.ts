@@ -5,6 +5,7 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { RealClock } from "../host/clock.ts";
+import { TlsDoor } from "../host/tls-door.ts";
 import { limits } from "../limits.ts";
 import { type Entry, lsn, type NodeId, nodeId, term } from "../vocabulary.ts";
 import type { Channel } from "./channel.ts";
@@ -31,6 +32,7 @@ export class TestNode {
   readonly channels: Channel[] = [];
   /** Sockets that were accepted, to be broken by tests. */
   readonly sockets: Socket[] = [];
+  readonly door: TlsDoor | undefined;
   readonly #server: Server;
 
   private constructor(id: string, options: Partial<PeerLinksOptions>) {
@@ -52,10 +54,18 @@ export class TestNode {
       ...options,
     });
     this.#server = createServer();
+    const { tls: identity } = options;
+    const onEvent = (line: string) => void this.lines.push(line);
+    if (identity !== undefined) {
+      this.door = new TlsDoor({ identity, clock: new RealClock(), onEvent });
+      this.door.guard(this.#server);
+    }
     this.#server.on("upgrade", (_request, socket, head) => {
       this.sockets.push(socket as Socket);
-      this.links.accept(socket, head);
+      if (this.door?.refusal(socket) !== undefined) this.door.turnAway(socket);
+      else this.links.accept(socket, head);
     });
+    this.#server.on("request", (_request, response) => response.end("hello"));
   }
 
   static async start(id: string, options: Partial<PeerLinksOptions> = {}, port = 0) {
@@ -76,7 +86,9 @@ export class TestNode {
   stop(): void {
     this.links.close();
     for (const socket of this.sockets) socket.destroy();
+    this.door?.close();
     this.#server.close();
+    this.#server.closeAllConnections();
   }
 }
 

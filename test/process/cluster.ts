@@ -37,6 +37,8 @@ export type ClusterOptions = {
   readonly linked?: boolean;
   /** More arguments of `paceline start`, for every node. */
   readonly args?: readonly string[];
+  /** More arguments, for one node. */
+  readonly argsOf?: (id: string) => readonly string[];
   /** Where data directories are made; a temp directory by default. */
   readonly dir?: string;
 };
@@ -44,20 +46,20 @@ export type ClusterOptions = {
 export class TestCluster {
   readonly dir: string;
   readonly nodes: TestNode[] = [];
-  readonly #args: readonly string[];
+  readonly #args: (id: string) => readonly string[];
   readonly #processById = new Map<string, ChildProcess>();
   #links: Links | undefined;
   readonly #outputById = new Map<string, string>();
 
-  private constructor(dir: string, args: readonly string[]) {
+  private constructor(dir: string, { args = [], argsOf = () => [] }: ClusterOptions) {
     this.dir = dir;
-    this.#args = args;
+    this.#args = (id) => [...args, ...argsOf(id)];
   }
 
   /** Starts the nodes and waits until one leads and takes writes. */
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
     const dir = mkdtempSync(join(options.dir ?? tmpdir(), "paceline-test-"));
-    const cluster = new TestCluster(dir, options.args ?? []);
+    const cluster = new TestCluster(dir, options);
     const ports = await freePorts(options.nodes ?? 3);
     for (const [i, port] of ports.entries()) {
       const id = String.fromCharCode(97 + i);
@@ -76,7 +78,7 @@ export class TestCluster {
     prepare: (node: TestNode, address: string) => Promise<void>,
   ): Promise<TestCluster> {
     const dir = mkdtempSync(join(options.dir ?? tmpdir(), "paceline-test-"));
-    const cluster = new TestCluster(dir, options.args ?? []);
+    const cluster = new TestCluster(dir, options);
     const [port] = await freePorts(1);
     const node = { id: "a", port: port!, dir: join(dir, "a") };
     await prepare(node, `127.0.0.1:${node.port}`);
@@ -145,7 +147,7 @@ export class TestCluster {
           `127.0.0.1:${node.port}`,
         ],
         ...(membership ?? place),
-        ...this.#args,
+        ...this.#args(node.id),
       ],
       { stdio: ["ignore", "pipe", "pipe"] },
     );

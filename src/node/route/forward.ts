@@ -23,10 +23,12 @@ import {
 import { accessOf } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { isConnectFailure } from "../../host/connect-failure.ts";
+import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
 import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
+import { connectorTo, originOf } from "./node-connection.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
 
 type Sent = {
@@ -36,6 +38,14 @@ type Sent = {
 };
 type Received = { readonly status: number; readonly text: string };
 
+export type ForwarderOptions = {
+  readonly token: string;
+  readonly self: NodeId;
+  readonly onwards?: boolean | undefined;
+  /** Other nodes are talked to under TLS. */
+  readonly tls?: TlsIdentity | undefined;
+};
+
 export class Forwarder {
   readonly #headers: Record<string, string>;
   readonly #poolByAddress = new Map<string, Pool>();
@@ -44,8 +54,11 @@ export class Forwarder {
   /** The other node need not lead: it may send requests on. */
   readonly #onwards: boolean;
 
-  constructor(options: { token: string; self: NodeId; onwards?: boolean | undefined }) {
+  readonly #tls: TlsIdentity | undefined;
+
+  constructor(options: ForwarderOptions) {
     const { token, self } = options;
+    this.#tls = options.tls;
     this.#onwards = options.onwards ?? false;
     this.#headers = {
       authorization: authorization(token),
@@ -159,10 +172,10 @@ export class Forwarder {
     if (known !== undefined) return known;
     if (this.#closed) throw new ClientError("NOT_READY", "this node is stopping");
     // A pool sends a request once: undici repeats only what carries its retry interceptor.
-    const pool = new Pool(`http://${address}`, {
+    const pool = new Pool(originOf(address, this.#tls), {
       connections: limits.forwardConnectionsMax,
       pipelining: 1,
-      connect: { timeout: limits.forwardConnectMs },
+      connect: connectorTo(address, limits.forwardConnectMs, this.#tls),
     });
     this.#poolByAddress.set(address, pool);
     return pool;
@@ -179,7 +192,7 @@ function refusalOf({ status, text }: Received, address: string): ClientError | P
   if (code === "UNAUTHORIZED") {
     return new ClientError(
       "NOT_READY",
-      `the leader at ${address} does not accept this node: do both have the same secret?`,
+      `the node at ${address} does not accept this one: do both have the same secret? (${message})`,
     );
   }
   return new ClientError(code as ErrorCode, message);
