@@ -147,3 +147,56 @@ test("where a majority elects, nobody is promoted", { timeout: 60_000 }, async (
     await cluster.stop();
   }
 });
+
+test("a cluster that runs is put into an operator's hands, and back", {
+  timeout: 120_000,
+}, async () => {
+  const cluster = await TestCluster.start({ nodes: 1 });
+  try {
+    await cluster.join("b", "a");
+    await rowsOf(cluster.url("a"), "CREATE TABLE t (n INTEGER PRIMARY KEY, how TEXT)");
+    const isVoter = async () =>
+      (await cluster.statusOf("a"))?.nodes.some((n) => n.id === "b" && n.kind === "voter");
+    while (!(await isVoter())) await sleep(50);
+    await cluster.settled();
+    const url = ["--url", cluster.url("a")];
+    const toManual = ["configure", ...url, "coordinator=manual", "commitRule=leader"];
+    await cluster.kill("b");
+    await sleep(1_000);
+    const early = await paceline(...toManual);
+    assert.equal(early.code, 1);
+    assert.match(early.stderr, /b cannot be reached/);
+    cluster.spawn(cluster.nodes[1]!, []);
+    await isUp(cluster, "b");
+    await cluster.recovered();
+    const changed = await paceline(...toManual);
+    assert.equal(changed.code, 0, changed.stderr);
+    const ledger = new Ledger();
+    const leader = await cluster.leader();
+    const other = leader === "a" ? "b" : "a";
+    for (let i = 0; i < 5; i++) assert.equal(await ledger.write(cluster.url(other)), "ok");
+    await cluster.settled();
+    const led = cluster.nodes.find((node) => node.id === leader)!;
+    await cluster.kill(leader);
+    await sleep(2_000);
+    assert.equal((await cluster.statusOf(other))?.leader, null, "somebody stood by himself");
+    const promoted = await promote(cluster, other, "--accept-loss");
+    assert.equal(promoted.code, 0, promoted.stderr);
+    for (let i = 0; i < 5; i++) assert.equal(await ledger.write(cluster.url(other)), "ok");
+    cluster.spawn(led, []);
+    assert.deepEqual(await checkLedger(cluster, ledger), []);
+    const back = await paceline(
+      ...["configure", ...url, "coordinator=quorum", "commitRule=quorum"],
+    );
+    assert.equal(back.code, 0, back.stderr);
+    assert.equal(await ledger.write(cluster.url("a")), "ok");
+    await cluster.settled();
+    // By majority again: killed and restarted, they elect.
+    for (const node of cluster.nodes) await cluster.kill(node.id);
+    for (const node of cluster.nodes) cluster.spawn(node, []);
+    assert.equal(await ledger.write(cluster.url(await cluster.leader())), "ok");
+    assert.deepEqual(await checkLedger(cluster, ledger), []);
+  } finally {
+    await cluster.stop();
+  }
+});

@@ -32,7 +32,7 @@ const supportedLogKinds: readonly Settings["logKind"][] = [
   "statements",
   "triggers",
 ];
-const supportedCoordinators: readonly Settings["coordinator"][] = ["quorum"];
+const supportedCoordinators: readonly Settings["coordinator"][] = ["quorum", "manual"];
 
 export class SettingsChange {
   readonly #ports: SettingsPorts;
