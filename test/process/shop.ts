@@ -9,10 +9,14 @@ import { sleep, type TestCluster } from "./cluster.ts";
 import { rowsOf } from "./sql.ts";
 
 /**
- * Customers order; the leader is killed under them, twice; they go on. Then no order that the shop confirmed may be
+ * Customers order; the leader is killed under them, twice, and each time they go on for so many orders. Then no order that the shop confirmed may be
  * missing from its customer's history, and none may be there twice or without having been sent.
  */
-export async function shopUnderFire(cluster: TestCluster, database: DatabaseUrls): Promise<void> {
+export async function shopUnderFire(
+  cluster: TestCluster,
+  database: DatabaseUrls,
+  { orders = 30 }: { readonly orders?: number } = {},
+): Promise<void> {
   await prepareShop(database.writes);
   const shop = await Shop.open({ database, port: 0 });
   const customers = Array.from({ length: 10 }, (_, i) => new Customer(shop.url, i));
@@ -31,7 +35,7 @@ export async function shopUnderFire(cluster: TestCluster, database: DatabaseUrls
     for (const kill of [plainly, cruelly]) {
       const killed = await cluster.leader();
       await kill(cluster, killed);
-      await moreOrders(30);
+      await moreOrders(orders);
       cluster.restart(killed);
       await sleep(500);
     }

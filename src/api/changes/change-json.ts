@@ -12,8 +12,9 @@
  *
  *   step   { op: "insert" | "update" | "delete", table, key: [names], before?, after?, indirect? }
  *            rows as { column: value }; of an update, the key and what changed
- *          { op: "statement", sql, args, namedArgs, why, captured, foreignKeys }
- *            changes of the schema, and what rows cannot say
+ *          { op: "statement", sql, args, namedArgs, why, captured, foreignKeys, failed?, lastRowid? }
+ *            changes of the schema, and what rows cannot say; its triggers act. `captured`: what clock and chance
+ *            answered; `failed`: part of its work stayed (OR FAIL); `lastRowid`: last_insert_rowid() before it
  *          { op: "sequence", table, value }
  *            of an AUTOINCREMENT table
  */
@@ -51,6 +52,8 @@ export type JsonStep =
       readonly why: string;
       readonly captured: readonly JsonValue[];
       readonly foreignKeys: boolean;
+      readonly failed?: true | undefined;
+      readonly lastRowid?: JsonValue | undefined;
     }
   | { readonly op: "sequence"; readonly table: string; readonly value: JsonValue };
 
@@ -117,12 +120,15 @@ function rowJson(row: SparseRow, nameOf: (i: number) => string): JsonRow {
   return Object.fromEntries(named);
 }
 
-function statementJson({ sql, args, namedArgs, captured, foreignKeys }: RecordedStatement) {
+function statementJson(statement: RecordedStatement) {
+  const { sql, args, namedArgs, captured, foreignKeys, failed, lastRowid } = statement;
   return {
     sql,
     args: args.map(toJson),
     namedArgs: Object.fromEntries(namedArgs.map(({ name, value }) => [name, toJson(value)])),
     captured: captured.map(toJson),
     foreignKeys,
+    failed: failed ? (true as const) : undefined,
+    lastRowid: lastRowid === undefined ? undefined : toJson(lastRowid),
   };
 }

@@ -5,13 +5,12 @@
  */
 
 import type { Command } from "commander";
-import { fromJson, type JsonRow, type JsonStep } from "../../api/changes/change-json.ts";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
-import type { SqlValue } from "../../changes/values.ts";
-import { type CopyRow, type CopyStep, RowCopy } from "../../db/copy/row-copy.ts";
+import { RowCopy } from "../../db/copy/row-copy.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
 import { defaultUrl } from "../remote/remote.ts";
 import { Failure, misuse, type Terminal } from "../terminal.ts";
+import { copySteps } from "./copy-steps.ts";
 import { type ChangeEvent, followChanges } from "./follow.ts";
 
 type Flags = {
@@ -47,6 +46,9 @@ Examples:
   paceline changes --url http://10.0.0.2:7001,http://10.0.0.3:7001 --from 42@3 --tables orders,items
   paceline changes --from 0 --into copy.sqlite
 
+A file keeps every table and the schema; hidden rowids of tables with another key may differ. Only this command may
+write to it. An entry with statements that act by foreign keys is put in in several transactions.
+
 Each line has the position to go on from. What comes after it is never missed; after a crash of the consumer the last
 line may come again. When a node dies the next one of --url is asked.
 
@@ -55,7 +57,7 @@ Exit status: 0 after Ctrl-C or --until; 1 when the log no longer has the positio
     .action(async (flags: Flags) => {
       const from = positionOf(flags.from, "--from");
       const until = positionOf(flags.until, "--until");
-      const copy = flags.into === undefined ? undefined : new RowCopy(flags.into);
+      const copy = flags.into === undefined ? undefined : openCopy(flags.into);
       const signal = new AbortController();
       terminal.signal.addEventListener("abort", () => signal.abort(), { once: true });
       try {
@@ -74,12 +76,27 @@ Exit status: 0 after Ctrl-C or --until; 1 when the log no longer has the positio
         }
       } catch (error) {
         if (error instanceof CorruptionError) throw new Failure(messageOf(error));
+        if (isOfFile(error)) throw new Failure(`${flags.into}: ${messageOf(error)}`);
         throw error;
       } finally {
         signal.abort();
         copy?.close();
       }
     });
+}
+
+function openCopy(path: string): RowCopy {
+  try {
+    return new RowCopy(path);
+  } catch (error) {
+    if (isOfFile(error)) throw new Failure(`${path}: ${messageOf(error)}`);
+    throw error;
+  }
+}
+
+/** What SQLite says of the file: it is locked, full, not a database. */
+function isOfFile(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "ERR_SQLITE_ERROR";
 }
 
 function take(event: ChangeEvent, copy: RowCopy | undefined, terminal: Terminal): void {
@@ -102,31 +119,7 @@ function take(event: ChangeEvent, copy: RowCopy | undefined, terminal: Terminal)
     );
     return;
   }
-  copy.apply(parsePosition(position)!, event.transactions.flat().map(toCopyStep));
-}
-
-function toCopyStep(step: JsonStep): CopyStep {
-  if (step.op === "sequence") return { ...step, value: fromJson(step.value) };
-  if (step.op === "statement") {
-    return {
-      ...{ op: "statement", sql: step.sql, args: step.args.map(fromJson) },
-      ...{ namedArgs: toRow(step.namedArgs), captured: step.captured.map(fromJson) },
-    };
-  }
-  const { op, table, key, before, after } = step;
-  return {
-    ...{ op, table, key },
-    before: before === undefined ? undefined : toRow(before),
-    after: after === undefined ? undefined : toRow(after),
-  };
-}
-
-function toRow(row: JsonRow): CopyRow {
-  const entries = Object.entries(row).map(([name, value]): [string, SqlValue] => [
-    name,
-    fromJson(value),
-  ]);
-  return Object.fromEntries(entries);
+  copy.apply(parsePosition(position)!, copySteps(event.transactions));
 }
 
 function positionOf(text: string | undefined, flag: string) {

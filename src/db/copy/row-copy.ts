@@ -2,79 +2,109 @@
  * A SQLite file that is kept equal to a cluster's tables by its change stream: `paceline changes --into`. Not a copy of
  * pages: the same rows, in a database of somebody else's own.
  *
- * The position of the last entry that is in it stands in the file itself (table `paceline_copied`), written in the same
- * transaction: so an entry that comes twice is noticed, and a crash at any point loses and doubles nothing.
+ * How far it is stands in the file itself, written in the same transaction as the rows: so what comes twice is noticed,
+ * and a crash at any point loses and doubles nothing.
  *
- * Triggers and foreign keys do nothing here; the changes have what they did.
+ *   paceline_copied   lsn, term   the last entry that is in the file as a whole
+ *                     steps       so many steps of the next one are in the file too: an entry whose steps need other
+ *                                 settings of foreign keys, or that has a VACUUM, takes several transactions
+ *
+ * Triggers and foreign keys do nothing to rows; the rows have what they did. Where a statement travels because rows
+ * cannot say what it did, its triggers and foreign keys act, as they did on the leader.
+ *
+ * Not here: how steps run (record/step-runner.ts), where they come from (cli/changes/).
  */
 
-import { constants, DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
+import type { RowChange, SparseRow } from "../../changes/changeset.ts";
+import { encodeChangeset } from "../../changes/encode-changeset.ts";
+import type { Step } from "../../changes/steps.ts";
 import type { SqlValue } from "../../changes/values.ts";
 import type { EntryId } from "../../vocabulary.ts";
-import { Outside } from "../record/outside.ts";
+import { StepRunner } from "../record/step-runner.ts";
 
-export type CopyRow = Readonly<Record<string, SqlValue>>;
+/** By the names of the columns. */
+export type CopyRow = ReadonlyMap<string, SqlValue>;
 
-export type CopyStep =
-  | {
-      readonly op: "insert" | "update" | "delete";
-      readonly table: string;
-      readonly key: readonly string[];
-      readonly before: CopyRow | undefined;
-      readonly after: CopyRow | undefined;
-    }
-  | {
-      readonly op: "statement";
-      readonly sql: string;
-      readonly args: readonly SqlValue[];
-      readonly namedArgs: CopyRow;
-      readonly captured: readonly SqlValue[];
-    }
-  | { readonly op: "sequence"; readonly table: string; readonly value: SqlValue };
+/** A row, before and after; of an update, the key and what changed. */
+export type CopyChange = {
+  readonly type: "row";
+  readonly op: "insert" | "update" | "delete";
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly before: CopyRow | undefined;
+  readonly after: CopyRow | undefined;
+};
+
+export type CopyStep = CopyChange | Extract<Step, { type: "statement" | "sequence" }>;
+
+type Place = { readonly lsn: number; readonly term: number; readonly steps: number };
+type Shape = { readonly columns: readonly string[]; readonly deleting: readonly Trigger[] };
+type Trigger = { readonly name: string; readonly sql: string };
+
+/** Another program may be writing to the file. */
+const busyMs = 5_000;
 
 export class RowCopy {
   readonly #db: DatabaseSync;
-  readonly #outside: Outside;
+  readonly #runner: StepRunner;
+  /** Until the schema changes. */
+  readonly #shapeByTable = new Map<string, Shape>();
+  /** Where the file is once what runs now is committed. */
+  #next: Place | undefined;
 
   /** Opens or makes the file. */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: false, readBigInts: true });
+    this.#db = new DatabaseSync(path, {
+      ...{ enableForeignKeyConstraints: false, readBigInts: true, timeout: busyMs },
+    });
     this.#db.exec("PRAGMA journal_mode = WAL");
     this.#db.exec(
-      "CREATE TABLE IF NOT EXISTS paceline_copied(lsn INTEGER NOT NULL, term INTEGER NOT NULL)",
+      "CREATE TABLE IF NOT EXISTS paceline_copied" +
+        "(lsn INTEGER NOT NULL, term INTEGER NOT NULL, steps INTEGER NOT NULL DEFAULT 0)",
     );
-    this.#outside = new Outside(this.#db);
-    this.#db.setAuthorizer((...[, , , , trigger]) =>
-      trigger === null ? constants.SQLITE_OK : constants.SQLITE_IGNORE,
-    );
+    if (!this.#columnsOf("paceline_copied").includes("steps")) {
+      this.#db.exec("ALTER TABLE paceline_copied ADD COLUMN steps INTEGER NOT NULL DEFAULT 0");
+    }
+    this.#runner = new StepRunner(this.#db, () => this.#stamp());
   }
 
   /** The last entry that is in the file; undefined when there is none. */
   get position(): EntryId | undefined {
-    const row = this.#db.prepare("SELECT lsn, term FROM paceline_copied").get();
-    if (row === undefined) return undefined;
-    return { lsn: Number(row["lsn"]), term: Number(row["term"]) } as EntryId;
+    const place = this.#place();
+    // Of the first entry, only a part is there.
+    if (place === undefined || place.term === 0) return undefined;
+    return { lsn: place.lsn, term: place.term } as EntryId;
   }
 
   /**
-   * Applies an entry as one transaction. False when it is in the file already. Throws CorruptionError when the file
-   * does not have the rows that the entry changed; the file is as before then.
+   * Applies an entry. False when it is in the file already. Throws CorruptionError when the file does not have the rows
+   * that the entry changed; what the file has is then as before, or, by `steps`, a first part of the entry.
    */
   apply(position: EntryId, steps: readonly CopyStep[]): boolean {
-    const before = this.position;
-    if (before !== undefined && position.lsn <= before.lsn) return false;
-    this.#db.exec("BEGIN IMMEDIATE");
+    const before = this.#place() ?? { lsn: 0, term: 0, steps: 0 };
+    if (before.term > 0 && position.lsn <= before.lsn) return false;
+    let done = before.steps;
     try {
-      for (const step of steps) this.#step(step);
-      this.#db.exec("DELETE FROM paceline_copied");
-      this.#db
-        .prepare("INSERT INTO paceline_copied VALUES (?, ?)")
-        .run(position.lsn, position.term);
-      this.#db.exec("COMMIT");
+      while (done < steps.length) {
+        const end = endOfRun(steps, done);
+        this.#next = { ...before, steps: done };
+        const step = steps[done]!;
+        if (step.type === "row") this.#rows(steps.slice(done, end) as readonly CopyChange[]);
+        else {
+          this.#runner.run(step);
+          if (step.type === "statement") this.#shapeByTable.clear();
+        }
+        done = end;
+      }
+      this.#next = { lsn: position.lsn, term: position.term, steps: 0 };
+      this.#runner.commit();
       return true;
     } catch (error) {
-      this.#db.exec("ROLLBACK");
+      this.#shapeByTable.clear();
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      if (!(error instanceof CorruptionError)) throw error;
       throw new CorruptionError(
         `the copy does not follow at ${position.lsn}@${position.term}: ${messageOf(error)}; make it anew`,
         { cause: error },
@@ -86,53 +116,108 @@ export class RowCopy {
     this.#db.close();
   }
 
-  #step(step: CopyStep): void {
-    if (step.op === "statement") return this.#statement(step);
-    if (step.op === "sequence") {
-      this.#run("DELETE FROM sqlite_sequence WHERE name = ?", [step.table]);
-      this.#run("INSERT INTO sqlite_sequence VALUES (?, ?)", [step.table, step.value]);
-      return;
-    }
-    const { op, before = {}, after = {} } = step;
-    const table = quoted(step.table);
-    if (op === "insert") {
-      const names = Object.keys(after);
-      const marks = names.map(() => "?").join();
-      const sql = `INSERT INTO ${table}(${names.map(quoted).join()}) VALUES (${marks})`;
-      this.#run(sql, Object.values(after), 1);
-      return;
-    }
-    const where = step.key.map((name) => `${quoted(name)} IS ?`).join(" AND ");
-    const key = step.key.map((name) => before[name] ?? null);
-    if (op === "delete") {
-      this.#run(`DELETE FROM ${table} WHERE ${where}`, key, 1);
-      return;
-    }
-    const sets = Object.keys(after).map((name) => `${quoted(name)} = ?`);
-    this.#run(
-      `UPDATE ${table} SET ${sets.join()} WHERE ${where}`,
-      [...Object.values(after), ...key],
-      1,
+  /** Rows that changed one after the other, no row twice. SQLite finds an order in which unique indexes allow them. */
+  #rows(changes: readonly CopyChange[]): void {
+    const byTable = Map.groupBy(changes, (change) => change.table);
+    const deleting = [...byTable.keys()].flatMap((table) => this.#shapeOf(table).deleting);
+    const bytes = encodeChangeset(
+      [...byTable].map(([table, rows]) => {
+        const { key } = rows[0]!;
+        const isByRowid = key.length === 1 && key[0] === "_rowid_";
+        const stored = this.#shapeOf(table).columns;
+        const columns = isByRowid ? ["_rowid_", ...stored] : stored;
+        const primaryKey = Uint8Array.from(columns, (name) => key.indexOf(name) + 1);
+        const encoded = rows.map((row) => rowChange(row, columns));
+        return { format: "changeset", table, primaryKey, changes: encoded } as const;
+      }),
     );
+    this.#runner.beginRows();
+    for (const { name } of deleting) this.#db.exec(`DROP TRIGGER ${quoted(name)}`);
+    this.#runner.run({ type: "changeset", bytes });
+    for (const { sql } of deleting) this.#db.exec(sql);
   }
 
-  #statement({ sql, args, namedArgs, captured }: Extract<CopyStep, { op: "statement" }>): void {
-    this.#outside.repeat(captured);
-    const statement = this.#db.prepare(sql);
-    const named = namedArgs as Record<string, SQLInputValue>;
-    const values = args as SQLInputValue[];
-    // Rows that it returns are of no interest, but a statement ends only when they are taken.
-    if (Object.keys(named).length > 0) statement.all(named, ...values);
-    else statement.all(...values);
-    this.#outside.settle();
-  }
-
-  #run(sql: string, values: readonly SqlValue[], rows?: number): void {
-    const { changes } = this.#db.prepare(sql).run(...(values as SQLInputValue[]));
-    if (rows !== undefined && Number(changes) !== rows) {
-      throw new CorruptionError(`${changes} rows where ${rows} was changed: ${sql}`);
+  #shapeOf(table: string): Shape {
+    let shape = this.#shapeByTable.get(table);
+    if (shape === undefined) {
+      shape = { columns: this.#columnsOf(table), deleting: this.#deletingTriggers(table) };
+      this.#shapeByTable.set(table, shape);
     }
+    return shape;
   }
+
+  /** Triggers that may delete rows: SQLite does not let these be kept from acting, so they must be away. */
+  #deletingTriggers(table: string): Trigger[] {
+    const sql =
+      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE " +
+      "AND sql LIKE '%DELETE%' ORDER BY rowid";
+    return this.#db.prepare(sql).all(table) as unknown as Trigger[];
+  }
+
+  /** As changesets have them: without generated ones. */
+  #columnsOf(table: string): string[] {
+    const rows = this.#db
+      .prepare("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid")
+      .all(table);
+    if (rows.length === 0) throw new CorruptionError(`there is no table ${table}`);
+    return rows.map(({ name }) => String(name));
+  }
+
+  #place(): Place | undefined {
+    const row = this.#db.prepare("SELECT lsn, term, steps FROM paceline_copied").get();
+    if (row === undefined) return undefined;
+    return { lsn: Number(row["lsn"]), term: Number(row["term"]), steps: Number(row["steps"]) };
+  }
+
+  #stamp(): void {
+    const { lsn, term, steps } = this.#next!;
+    this.#db.exec("DELETE FROM paceline_copied");
+    this.#db.prepare("INSERT INTO paceline_copied VALUES (?, ?, ?)").run(lsn, term, steps);
+  }
+}
+
+/** Where rows end that can be put in together: at another step, and before a row that is among them already. */
+function endOfRun(steps: readonly CopyStep[], from: number): number {
+  const seen = new Set<string>();
+  let end = from;
+  for (; end < steps.length; end++) {
+    const step = steps[end]!;
+    if (step.type !== "row") break;
+    const row = step.before ?? step.after;
+    const name = JSON.stringify([
+      step.table,
+      ...step.key.map((column) => keyText(row?.get(column))),
+    ]);
+    if (seen.has(name)) break;
+    seen.add(name);
+  }
+  return Math.max(end, from + 1);
+}
+
+function keyText(value: SqlValue | undefined): string {
+  if (value instanceof Uint8Array) return `x${Buffer.from(value).toString("hex")}`;
+  return `${typeof value} ${value}`;
+}
+
+function rowChange({ op, before, after }: CopyChange, columns: readonly string[]): RowChange {
+  return {
+    ...{ operation: op, indirect: false },
+    before: sparse(before, columns),
+    after: sparse(after, columns),
+  };
+}
+
+function sparse(row: CopyRow | undefined, columns: readonly string[]): SparseRow | undefined {
+  if (row === undefined) return undefined;
+  let found = 0;
+  const values = columns.map((name) => {
+    if (!row.has(name)) return undefined;
+    found += 1;
+    return row.get(name);
+  });
+  if (found === row.size) return values;
+  const unknown = [...row.keys()].filter((name) => !columns.includes(name));
+  throw new CorruptionError(`there is no column ${unknown.join(", ")}`);
 }
 
 function quoted(name: string): string {

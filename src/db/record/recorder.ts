@@ -14,7 +14,9 @@
  */
 
 import type { DatabaseSync, Session, StatementSync } from "node:sqlite";
+import { encodeChangeset } from "../../changes/encode-changeset.ts";
 import type { RecordedStatement } from "../../changes/steps.ts";
+import type { SqlValue } from "../../changes/values.ts";
 import { inputValue } from "../sql/arguments.ts";
 import { type Authorizer, positionTable } from "../sql/authorizer.ts";
 import type { Stmt } from "../sql/request.ts";
@@ -70,6 +72,8 @@ export class Recorder {
   #touched: readonly TableFacts[] = [];
   /** Tables that it may have given a row with NULL in the key. */
   #guarded: readonly TableFacts[] = [];
+  /** Likewise, where only the record of changes would lack it. */
+  #looked: readonly TableFacts[] = [];
   /** Statements of our own, by text. */
   readonly #own = new Map<string, StatementSync>();
 
@@ -114,7 +118,9 @@ export class Recorder {
       this.#whyStatement = this.#whyNotRows(compiled);
       this.#whyRows = this.#whyNotStatement(compiled);
       this.#refuseWhatCannotTravel();
+      const nullable = this.#whyStatement === undefined ? this.#withNullableKey() : [];
       this.#guarded = this.#travelsAsRows ? this.#withNullableKey() : [];
+      this.#looked = this.#guarded.length === 0 && this.#changes !== undefined ? nullable : [];
       if (this.#changes !== undefined) this.#watch(this.#changes, this.#whyStatement === undefined);
       if (this.#statements !== undefined)
         this.#watch(this.#statements, this.#whyRows !== undefined);
@@ -149,6 +155,7 @@ export class Recorder {
       }
       const why = this.#whyStatement;
       if (why !== undefined && why !== "") this.#changes?.add(step(why));
+      for (const facts of this.#looked) this.#addNullKeys(facts);
       if (this.#whyRows === undefined) this.#statements?.add(step(""));
     });
     if (compiled.shape.kind === "change") return;
@@ -259,7 +266,7 @@ export class Recorder {
       if (this.#recording.logKind !== "pages" && facts.deletingTrigger !== undefined) {
         return `trigger ${facts.deletingTrigger} of table ${facts.name} deletes rows`;
       }
-      if (this.#recording.logKind !== "pages" && this.#hadNullKey(facts)) {
+      if (this.#hadNullKey(facts)) {
         return `table ${facts.name} has rows with NULL in their primary key`;
       }
     }
@@ -314,9 +321,23 @@ export class Recorder {
   }
 
   #hasNullKey({ name, nullableKey }: TableFacts): boolean {
-    const isNull = nullableKey.map((column) => `${quoted(column)} IS NULL`).join(" OR ");
-    const sql = `SELECT 1 FROM main.${quoted(name)} WHERE ${isNull} LIMIT 1`;
+    const sql = `SELECT 1 FROM main.${quoted(name)} WHERE ${anyIsNull(nullableKey)} LIMIT 1`;
     return this.#authorizer.asOurselves(() => this.#prepared(sql).get()) !== undefined;
+  }
+
+  /** Sessions leave rows with NULL in their key out. Here all such rows are new: before, the table had none. */
+  #addNullKeys(facts: TableFacts): void {
+    if (!this.#hasNullKey(facts)) return;
+    this.#nullFree.delete(facts.name);
+    const { name, columns, nullableKey } = facts;
+    const sql = `SELECT ${columns.map(quoted).join()} FROM main.${quoted(name)} WHERE ${anyIsNull(nullableKey)}`;
+    const rows = this.#prepared(sql).all() as unknown as SqlValue[][];
+    const changes = rows.map(
+      (after) => ({ operation: "insert", indirect: false, before: undefined, after }) as const,
+    );
+    const primaryKey = Uint8Array.from(facts.primaryKey);
+    const bytes = encodeChangeset([{ format: "changeset", table: name, primaryKey, changes }]);
+    this.#changes?.addRows(facts, bytes);
   }
 
   #recorded(compiled: Compiled, stmt: Stmt, failed: boolean): RecordedStatement {
@@ -366,6 +387,10 @@ export class Recorder {
 
 /** Different reasons told by one writer: names of tables are part of them. */
 const warningsMax = 100;
+
+function anyIsNull(columns: readonly string[]): string {
+  return columns.map((column) => `${quoted(column)} IS NULL`).join(" OR ");
+}
 
 function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;

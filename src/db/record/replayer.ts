@@ -1,182 +1,36 @@
 /**
  * Runs what was recorded elsewhere (recorder.ts) on a scratch database, so that its pages can be read back and applied
- * like any others. The result is the same content, not the same pages.
+ * like any others.
  *
- *   changeset   applied by SQLite; triggers do nothing (what they did on the leader is among the rows), foreign keys
- *               and CHECKs were satisfied there; any conflict means that this copy differs
- *   statement   run again, with the answers of clock and chance that it had; its triggers fire
- *   sequence    the counter of AUTOINCREMENT
- *
- * Steps that need another setting of foreign keys run in a transaction of their own. Nobody sees them one by one: what
- * was recorded of one entry is applied as one change.
+ * Nobody sees the transactions of an entry one by one: what was recorded of it is applied as one change.
  *
  * Throws CorruptionError when the copy turns out to differ; the scratch is then worth nothing.
  */
 
-import { constants, type DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { CorruptionError, messageOf } from "../../base/errors.ts";
-import type { RecordedStatement, RecordedTransaction, Step } from "../../changes/steps.ts";
-import type { SqlValue } from "../../changes/values.ts";
+import type { DatabaseSync } from "node:sqlite";
+import type { RecordedTransaction } from "../../changes/steps.ts";
 import type { EntryId } from "../../vocabulary.ts";
-import { bindArguments, bindingPlan } from "../sql/arguments.ts";
 import { positionTable } from "../sql/authorizer.ts";
-import type { Value } from "../sql/request.ts";
-import { parametersOf } from "../sql/tokenizer.ts";
-import { Outside } from "./outside.ts";
-
-/** By the numbers of sqlite3changeset_apply; `node:sqlite` does not name all of them. */
-const conflictNames: Readonly<Record<number, string>> = {
-  1: "a row is not what it was on the leader",
-  2: "a row is missing",
-  3: "a row is there already",
-  4: "a constraint is violated",
-  5: "a foreign key is violated",
-};
-
-/** Compiled statements kept. */
-const preparedMax = 512;
-
-type Prepared = { readonly call: StatementSync; readonly plan: ReturnType<typeof bindingPlan> };
+import { StepRunner } from "./step-runner.ts";
 
 export class Replayer {
-  readonly #db: DatabaseSync;
-  readonly #outside: Outside;
-  readonly #preparedBySql = new Map<string, Prepared>();
-  readonly #stamp: StatementSync;
-  readonly #setRowid: StatementSync;
-  /** A changeset is being applied: programs of triggers do nothing. */
-  #mute = false;
-  #foreignKeys = false;
-  #ignoreChecks = false;
+  readonly #runner: StepRunner;
+  /** Of the entry whose last transaction is about to be committed. */
+  #position: EntryId | undefined;
 
   constructor(db: DatabaseSync) {
-    this.#db = db;
-    this.#outside = new Outside(db);
-    db.exec("PRAGMA temp_store = MEMORY; CREATE TEMP TABLE paceline_rowid(x)");
-    this.#stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
-    this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
-    db.setAuthorizer((...[, , , , origin]) =>
-      this.#mute && origin !== null ? constants.SQLITE_IGNORE : constants.SQLITE_OK,
-    );
+    const stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
+    this.#runner = new StepRunner(db, () => {
+      const position = this.#position;
+      if (position !== undefined) stamp.run(BigInt(position.term), BigInt(position.lsn));
+    });
   }
 
   /** Runs the transactions of one entry and commits them with its position. */
   replay(transactions: readonly RecordedTransaction[], position: EntryId): void {
-    for (const { steps } of transactions) for (const step of steps) this.#run(step);
-    this.#begin(this.#foreignKeys);
-    this.#stamp.run(BigInt(position.term), BigInt(position.lsn));
-    this.#commit();
+    this.#position = undefined;
+    for (const { steps } of transactions) for (const step of steps) this.#runner.run(step);
+    this.#position = position;
+    this.#runner.commit();
   }
-
-  #run(step: Step): void {
-    if (step.type === "changeset") this.#apply(step.bytes);
-    else if (step.type === "statement") this.#repeat(step.statement);
-    else if (step.type === "sequence") this.#count(step);
-  }
-
-  #apply(bytes: Uint8Array): void {
-    this.#begin(false);
-    this.#setIgnoreChecks(true);
-    let conflict = 0;
-    this.#mute = true;
-    try {
-      const onConflict = (type: number) => {
-        conflict = type;
-        return constants.SQLITE_CHANGESET_ABORT;
-      };
-      if (this.#db.applyChangeset(bytes, { onConflict })) return;
-    } catch (cause) {
-      throw new CorruptionError(`rows cannot be applied: ${messageOf(cause)}`, { cause });
-    } finally {
-      this.#mute = false;
-    }
-    throw new CorruptionError(`rows cannot be applied: ${conflictNames[conflict] ?? conflict}`);
-  }
-
-  #repeat(statement: RecordedStatement): void {
-    const { sql, failed } = statement;
-    if (/^\s*VACUUM\b/i.test(sql)) return this.#vacuum(sql);
-    this.#begin(statement.foreignKeys);
-    this.#setIgnoreChecks(false);
-    if (statement.lastRowid !== undefined) this.#setRowid.run(statement.lastRowid);
-    this.#outside.repeat(statement.captured);
-    let failure: unknown;
-    try {
-      const { call, plan } = this.#prepared(sql);
-      call.run(...bound(plan, statement));
-    } catch (error) {
-      failure = error;
-    }
-    this.#outside.settle();
-    if ((failure !== undefined) === failed) return;
-    const outcome = failed ? "did not fail as it did there" : `failed: ${messageOf(failure)}`;
-    throw new CorruptionError(`a statement of the leader ${outcome}: ${sql.slice(0, 200)}`);
-  }
-
-  #count({ table, value }: Extract<Step, { type: "sequence" }>): void {
-    this.#begin(this.#foreignKeys);
-    const { call } = this.#prepared("UPDATE main.sqlite_sequence SET seq = ? WHERE name = ?");
-    if (Number(call.run(value, table).changes) > 0) return;
-    const insert = this.#prepared("INSERT INTO main.sqlite_sequence(seq, name) VALUES (?, ?)");
-    insert.call.run(value, table);
-  }
-
-  /** It runs outside of transactions. */
-  #vacuum(sql: string): void {
-    if (this.#db.isTransaction) this.#commit();
-    this.#db.exec(sql);
-  }
-
-  #begin(foreignKeys: boolean): void {
-    if (foreignKeys !== this.#foreignKeys) {
-      if (this.#db.isTransaction) this.#commit();
-      this.#db.exec(`PRAGMA foreign_keys = ${foreignKeys ? "on" : "off"}`);
-      this.#foreignKeys = foreignKeys;
-    }
-    if (!this.#db.isTransaction) this.#db.exec("BEGIN IMMEDIATE");
-  }
-
-  #commit(): void {
-    try {
-      this.#db.exec("COMMIT");
-    } catch (cause) {
-      throw new CorruptionError(`rows cannot be committed: ${messageOf(cause)}`, { cause });
-    }
-  }
-
-  #setIgnoreChecks(on: boolean): void {
-    if (on === this.#ignoreChecks) return;
-    this.#db.exec(`PRAGMA ignore_check_constraints = ${on ? "on" : "off"}`);
-    this.#ignoreChecks = on;
-  }
-
-  #prepared(sql: string): Prepared {
-    let prepared = this.#preparedBySql.get(sql);
-    if (prepared === undefined) {
-      prepared = {
-        call: this.#db.prepare(sql),
-        plan: bindingPlan(parametersOf(sql)),
-      };
-      if (this.#preparedBySql.size >= preparedMax) this.#preparedBySql.clear();
-      this.#preparedBySql.set(sql, prepared);
-    }
-    return prepared;
-  }
-}
-
-function bound(
-  plan: Prepared["plan"],
-  { sql, args, namedArgs }: RecordedStatement,
-): SQLInputValue[] {
-  const named = namedArgs.map(({ name, value }) => ({ name, value: clientValue(value) }));
-  const stmt = { sql, args: args.map(clientValue), namedArgs: named, wantRows: false };
-  return bindArguments(plan, stmt, true);
-}
-
-function clientValue(value: SqlValue): Value {
-  if (value === null) return { type: "null" };
-  if (typeof value === "bigint") return { type: "integer", value: String(value) };
-  if (typeof value === "number") return { type: "float", value };
-  if (typeof value === "string") return { type: "text", value };
-  return { type: "blob", base64: Buffer.from(value).toString("base64") };
 }

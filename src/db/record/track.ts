@@ -70,6 +70,12 @@ export class Track {
     this.#pieces.push(step);
   }
 
+  /** Rows that the collector does not see. */
+  addRows(facts: TableFacts, bytes: Uint8Array): void {
+    this.cut();
+    this.#pieces.push({ type: "rows", bytes, tables: [facts] });
+  }
+
   savepoint(): void {
     this.cut();
     this.#marks.push(this.#pieces.length);
@@ -142,7 +148,9 @@ function withNames({ bytes, tables }: Rows, named: Map<string, TableFacts>): Ste
     const known = named.get(facts.name);
     if (known?.columns.join("\0") === facts.columns.join("\0")) continue;
     named.set(facts.name, facts);
-    steps.push({ type: "table", table: facts.name, columns: facts.columns });
+    // Rows of a table without key are keyed by their rowid, which stands first.
+    const columns = facts.hasKey ? facts.columns : ["_rowid_", ...facts.columns];
+    steps.push({ type: "table", table: facts.name, columns });
   }
   steps.push({ type: "changeset", bytes });
   return steps;
