@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CorruptionError } from "../base/errors.ts";
 import { Prng } from "../base/prng.ts";
-import { nodeId } from "../vocabulary.ts";
+import { defaultSettings, nodeId } from "../vocabulary.ts";
 import { type BackupLabel, decodeTail, encodeTrailer } from "./backup-file.ts";
 
 const label: BackupLabel = {
@@ -27,6 +27,13 @@ test("a label comes back from the end of a file, and fills whole pages", () => {
       ...label,
       pageSize,
     });
+  }
+});
+
+test("a label carries the settings; an older one has none and is read as well", () => {
+  const settings = { ...defaultSettings, commitRule: "leader" as const };
+  for (const each of [{ ...label, settings }, label]) {
+    assert.deepEqual(decodeTail(encodeTrailer(each), "f"), each);
   }
 });
 
@@ -55,6 +62,8 @@ test("a label whose fields make no sense is refused", () => {
     { chain: 7 },
     { format: 2 },
     { membership: {} },
+    { settings: [] },
+    { settings: "quorum" },
   ]) {
     const bad = { ...label, ...wrong } as unknown as BackupLabel;
     assert.throws(() => decodeTail(encodeTrailer(bad), "f"), /lacks its fields/);

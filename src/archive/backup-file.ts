@@ -20,14 +20,7 @@ import { crc32 } from "node:zlib";
 import { CorruptionError, messageOf } from "../base/errors.ts";
 import { formatHash, type Hash64, pageHash, xorHash, zeroHash } from "../base/hash.ts";
 import { limits } from "../limits.ts";
-import {
-  defaultSettings,
-  lsn,
-  type Membership,
-  pgno,
-  type SnapshotId,
-  term,
-} from "../vocabulary.ts";
+import { lsn, type Membership, pgno, type Settings, type SnapshotId, term } from "../vocabulary.ts";
 import { isPageSize, lockPage } from "../wal/page-size.ts";
 
 /** What a backup says about itself. */
@@ -48,6 +41,11 @@ export type BackupLabel = {
   readonly checksum: string;
   /** The cluster as it was. For people: a restored cluster begins with one member. */
   readonly membership: Membership;
+  /**
+   * What the cluster had agreed on, in the words of raft/rule/settings.ts. Missing in older backups. A newer program
+   * may have written words that this one does not know, so it is read by carried-settings.ts only.
+   */
+  readonly settings?: { readonly [K in keyof Settings]?: unknown } | undefined;
 };
 
 const magic = "PACELINE";
@@ -86,6 +84,16 @@ export async function readLabel(handle: FileHandle, path: string): Promise<Backu
   return label;
 }
 
+/** What a file says about itself, as `readLabel`. */
+export async function labelOf(path: string): Promise<BackupLabel> {
+  const handle = await open(path, "r");
+  try {
+    return await readLabel(handle, path);
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Reads a label from the last bytes of a file. Throws CorruptionError. */
 export function decodeTail(tail: Uint8Array, path: string): BackupLabel {
   const bytes = Buffer.from(tail.buffer, tail.byteOffset, tail.byteLength);
@@ -117,9 +125,11 @@ export function decodeTail(tail: Uint8Array, path: string): BackupLabel {
 }
 
 /** Where a log goes on from the image. */
-export function snapshotOf(label: BackupLabel, membership: Membership): SnapshotId {
-  const id = { lsn: lsn(label.lsn), term: term(label.term), chain: label.chain };
-  return { ...id, membership, settings: defaultSettings };
+export function snapshotOf(
+  label: BackupLabel,
+  agreed: Pick<SnapshotId, "membership" | "settings">,
+): SnapshotId {
+  return { lsn: lsn(label.lsn), term: term(label.term), chain: label.chain, ...agreed };
 }
 
 /**
@@ -176,7 +186,14 @@ function isLabel(value: unknown): value is BackupLabel {
     isPageSize(label.pageSize) &&
     isHex64(label.chain) &&
     isHex64(label.checksum) &&
-    Array.isArray(label.membership)
+    Array.isArray(label.membership) &&
+    isObjectOrMissing(label.settings)
+  );
+}
+
+function isObjectOrMissing(value: unknown): boolean {
+  return (
+    value === undefined || (typeof value === "object" && value !== null && !Array.isArray(value))
   );
 }
 

@@ -96,6 +96,7 @@ export class BackupDraft implements PageSink {
       ...{ lsn: snapshot.lsn, term: snapshot.term, chain: snapshot.chain },
       ...{ pageSize: this.#table.pageSize, pageCount, checksum: formatHash(checksum) },
       membership: snapshot.membership,
+      settings: snapshot.settings,
     };
     const end = pageCount * label.pageSize;
     const trailer = encodeTrailer(label);

@@ -15,9 +15,10 @@ import { StagedImage } from "../db/served/staging.ts";
 import type { Disk } from "../host/disk.ts";
 import { LogStore } from "../log/log-store.ts";
 import { Identity } from "../node/identity.ts";
-import { type Membership, type NodeId, term } from "../vocabulary.ts";
+import { type NodeId, term } from "../vocabulary.ts";
 import { lockPage } from "../wal/page-size.ts";
-import { type BackupLabel, readImage, snapshotOf } from "./backup-file.ts";
+import { type BackupLabel, labelOf, readImage, snapshotOf } from "./backup-file.ts";
+import { type Carried, carriedSettings } from "./carried-settings.ts";
 
 export type RestoreOptions = {
   readonly path: string;
@@ -26,15 +27,21 @@ export type RestoreOptions = {
   readonly id: NodeId;
   /** `host:port` at which the node will listen. */
   readonly address: string;
+  /** Settings in place of those that the backup carries, as people name them. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
   onProgress(pagesDone: number, pagesTotal: number): void;
 };
 
-export type RestoreReport = { readonly label: BackupLabel; readonly clusterId: string };
+export type RestoreReport = Carried & { readonly label: BackupLabel; readonly clusterId: string };
 
-/** Throws CorruptionError for a file that is no whole backup, ClientError BAD_REQUEST for a directory in use. */
+/**
+ * Throws CorruptionError for a file that is no whole backup, ClientError BAD_REQUEST for a directory in use and for
+ * settings that cannot be.
+ */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const { dir, disk, path, id, address } = options;
   await refuseUsed(dir);
+  const carried = carriedSettings(await labelOf(path), options.settings ?? {});
   const draft = `${dir}.restoring`;
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { recursive: true });
@@ -56,7 +63,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     const { pageCount } = label;
     const checksum = parseHash(label.checksum);
     const member = { id, kind: "voter" as const, address };
-    const base = snapshotOf(label, [member] satisfies Membership);
+    const base = snapshotOf(label, { membership: [member], settings: carried.settings });
     await image.staged!.finish({ pageCount, checksum, position: base });
     image.staged = undefined;
     const log = await LogStore.open(disk, `${draft}/log`, base);
@@ -71,7 +78,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     await rename(draft, dir);
     isInPlace = true;
     await disk.syncDirectory(dirname(dir));
-    return { label, clusterId };
+    return { label, clusterId, ...carried };
   } finally {
     await image.staged?.close();
     if (!isInPlace) await rm(draft, { recursive: true, force: true });

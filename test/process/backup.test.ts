@@ -96,6 +96,49 @@ async function restoredCluster(file: string, near: TestCluster): Promise<TestClu
   return cluster;
 }
 
+test("a restored cluster has the settings of the old one, and elects its leader", {
+  timeout: 120_000,
+}, async (t) => {
+  const given = "commitRule=one,whenCopiesMissing=degrade,copiesTimeoutMs=700,logKind=rows";
+  const cluster = await TestCluster.start({
+    ...{ nodes: 2, args: ["--settings", `${given},coordinator=manual`] },
+  });
+  t.after(() => cluster.stop());
+  await rowsOf(cluster.url("a"), "CREATE TABLE pairs(id INTEGER PRIMARY KEY, a INT, b INT)");
+  const file = join(cluster.dir, "settings.backup");
+  const taken = await paceline("backup", "--url", cluster.url("b"), file);
+  assert.equal(taken.code, 0, taken.stderr);
+  assert.match(taken.stdout, /settings in it: .*commitRule=one .*coordinator=manual/);
+
+  const dir = join(cluster.dir, "told");
+  const restore = (...args: string[]) =>
+    paceline(...["restore", file, "--id", "a", "--dir", dir, "--listen", "127.0.0.1:1", ...args]);
+  const misuse = await restore("--settings", "colour=red");
+  assert.equal(misuse.code, 2);
+  const impossible = await restore("--settings", "coordinator=manual");
+  assert.equal(impossible.code, 1);
+  assert.match(impossible.stderr, /begins with one node/);
+  assert.equal(existsSync(dir), false);
+  const told = await restore("--json", "--settings", "commitRule=quorum,whenCopiesMissing=wait");
+  assert.equal(told.code, 0, told.stderr);
+  const { settings, changes } = JSON.parse(told.stdout);
+  assert.equal(settings.commitRule, "quorum");
+  assert.equal(settings.logKind, "rows");
+  assert.match(changes[0], /^coordinator=quorum/);
+
+  const restored = await restoredCluster(file, cluster);
+  t.after(() => restored.stop());
+  const wanted = (await cluster.statusOf("a"))?.settings;
+  for (const id of ["a", "b"]) {
+    const own = (await restored.statusOf(id))?.settings;
+    assert.deepEqual(own, { ...wanted, coordinator: "quorum" });
+  }
+  await rowsOf(restored.url("b"), "INSERT INTO pairs(a, b) VALUES(1, -1)");
+  await restored.settled();
+  const manual = await paceline(...["configure", "--url", restored.url("a"), "coordinator=manual"]);
+  assert.equal(manual.code, 0, manual.stderr);
+});
+
 test("bad backups and bad places are refused, and nothing is left behind", {
   timeout: 60_000,
 }, async (t) => {

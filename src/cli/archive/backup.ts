@@ -9,7 +9,9 @@ import { takeBackup } from "../../archive/take.ts";
 import { CorruptionError, messageOf, ProtocolError } from "../../base/errors.ts";
 import { RealClock } from "../../host/clock.ts";
 import type { SyncProgress } from "../../sync/progress.ts";
+import type { Settings } from "../../vocabulary.ts";
 import { Progress } from "../import/progress.ts";
+import { settingsPhrase } from "../operate/settings-text.ts";
 import { defaultUrl, Remote } from "../remote/remote.ts";
 import { Failure, formatSeconds, plural, type Terminal } from "../terminal.ts";
 import { parseSize } from "./flags.ts";
@@ -23,7 +25,8 @@ export function addBackup(program: Command, terminal: Terminal): void {
     .description(
       "Copies the database of a node while reads and writes go on; nobody is locked. The file is the database at\n" +
         "one position of the log, checked page by page. Any SQLite opens it, and `paceline restore` starts a\n" +
-        "cluster from it. Take it from a follower, and the leader does not notice.",
+        "cluster from it, with the settings that this one has. Take it from a follower, and the leader does not\n" +
+        "notice.",
     )
     .argument("<file>", "where the backup goes; an older backup there is brought up to date")
     .option("--url <url>", "the node that is copied", defaultUrl())
@@ -61,11 +64,13 @@ Exit status: 0 when the file is complete, on the disk, and has been read back.`,
         const seconds = Math.round(performance.now() - startMs) / 1000;
         const position = `${label.lsn}@${label.term}`;
         const { pageCount, checksum } = label;
+        const settings = label.settings as Settings;
         terminal.out.write(
           flags.json
-            ? `${JSON.stringify({ position, pageCount, checksum, pagesMoved, bytesMoved, seconds })}\n`
+            ? `${JSON.stringify({ position, pageCount, checksum, settings, pagesMoved, bytesMoved, seconds })}\n`
             : `${path}: ${plural(pageCount, "page")} at position ${position}, checksum ${checksum}; ` +
-                `${plural(pagesMoved, "page")} copied in ${formatSeconds(seconds * 1000)}\n`,
+                `${plural(pagesMoved, "page")} copied in ${formatSeconds(seconds * 1000)}\n` +
+                `settings in it: ${settingsPhrase(settings)}\n`,
         );
       } catch (error) {
         throw explained(error, remote.url, path);

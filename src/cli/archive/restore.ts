@@ -3,11 +3,13 @@
  */
 
 import type { Command } from "commander";
+import type { BackupLabel } from "../../archive/backup-file.ts";
 import { restoreBackup } from "../../archive/restore.ts";
 import { ClientError, CorruptionError, messageOf } from "../../base/errors.ts";
 import { RealDisk } from "../../host/disk.ts";
-import { nodeId, nodeIdPattern } from "../../vocabulary.ts";
+import { nodeId, nodeIdPattern, type Settings } from "../../vocabulary.ts";
 import { Progress } from "../import/progress.ts";
+import { completeSettings, parseSettings, settingsPhrase } from "../operate/settings-text.ts";
 import { Failure, formatSeconds, misuse, plural, type Terminal } from "../terminal.ts";
 import { parseAddress } from "./flags.ts";
 
@@ -15,6 +17,7 @@ type Flags = {
   readonly id: string;
   readonly dir: string;
   readonly listen: string;
+  readonly settings?: string;
   readonly json?: boolean;
 };
 
@@ -33,6 +36,10 @@ export function addRestore(program: Command, terminal: Terminal): void {
       "--listen <host:port>",
       "where it will listen; the other nodes must reach it there",
     )
+    .option(
+      "--settings <key=value,…>",
+      "settings of the new cluster in place of those in the backup; see paceline configure",
+    )
     .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
@@ -43,6 +50,10 @@ Example: a cluster of three from a backup
 and on two other machines, with empty directories:
   paceline start --id b --dir /var/lib/paceline --listen 10.0.0.2:7001 --join 10.0.0.1:7001
   paceline start --id c --dir /var/lib/paceline --listen 10.0.0.3:7001 --join 10.0.0.1:7001
+
+The new cluster has the settings that the backup carries (older backups carry none: the default ones), but leaders are
+elected: where an operator appointed them, say so again when the others have joined: paceline configure
+coordinator=manual.
 
 The new cluster has an id of its own: nodes of the old one cannot join it with their directories.
 
@@ -57,12 +68,14 @@ Exit status: 0 when the directory is complete and on the disk.`,
         );
       }
       parseAddress(flags.listen, "--listen");
+      const wanted = parseSettings(flags.settings?.split(",").map((pair) => pair.trim()) ?? []);
+      completeSettings(wanted);
       let progress: Progress | undefined;
       let shown = 0;
       try {
-        const { label, clusterId } = await restoreBackup({
+        const { label, clusterId, settings, changes } = await restoreBackup({
           ...{ path, dir: flags.dir.replace(/\/+$/, ""), disk: new RealDisk() },
-          ...{ id: nodeId(flags.id), address: flags.listen },
+          ...{ id: nodeId(flags.id), address: flags.listen, settings: wanted },
           onProgress: (done, total) => {
             progress ??= new Progress(terminal, total, "pages");
             progress.rows(done - shown, "");
@@ -75,9 +88,10 @@ Exit status: 0 when the directory is complete and on the disk.`,
         const seconds = Math.round(performance.now() - startMs) / 1000;
         terminal.out.write(
           flags.json
-            ? `${JSON.stringify({ clusterId, position, pageCount, takenAt, seconds })}\n`
+            ? `${JSON.stringify({ clusterId, position, pageCount, takenAt, settings, changes, seconds })}\n`
             : `${flags.dir}: ${plural(pageCount, "page")} as of ${takenAt}, position ${position}, ` +
                 `in ${formatSeconds(seconds * 1000)}\n` +
+                settingsText(label, settings, changes) +
                 `next: paceline start --id ${flags.id} --dir ${flags.dir} --listen ${flags.listen}\n`,
         );
       } catch (error) {
@@ -86,6 +100,12 @@ Exit status: 0 when the directory is complete and on the disk.`,
         progress?.stop();
       }
     });
+}
+
+function settingsText(label: BackupLabel, settings: Settings, changes: readonly string[]): string {
+  const source = label.settings === undefined ? " (the backup carries none)" : "";
+  const lines = [`settings: ${settingsPhrase(settings)}${source}`, ...changes];
+  return lines.map((line) => `${line}\n`).join("  ");
 }
 
 function explained(error: unknown, path: string): unknown {

@@ -14,6 +14,13 @@ export function settingLines(settings: Settings | undefined): string[] {
   return [...lines, ...Object.entries(record).map(([key, value]) => `record.${key}=${value}`)];
 }
 
+/** Those that are not the default ones, in one line. */
+export function settingsPhrase(settings: Settings | undefined): string {
+  const usual = settingLines(defaultSettings);
+  const others = settingLines(settings).filter((line) => !usual.includes(line));
+  return others.length === 0 ? "default" : others.join(" ");
+}
+
 /** What `POST /admin/settings` wants. Values are checked by the node. */
 export function parseSettings(pairs: readonly string[]): Record<string, unknown> {
   const wanted: Record<string, unknown> = {};
