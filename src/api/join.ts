@@ -27,7 +27,8 @@ export async function joinCluster(
   } catch (cause) {
     throw new ClientError(
       "NOT_READY",
-      `no answer from ${address}, given with --join (${messageOf(cause)}); is that node running?`,
+      `no answer from ${address}, by which this node joins (${messageOf(cause)}); is that node running? ` +
+        "Any other member does as well, with --join",
       { cause },
     );
   }

@@ -11,7 +11,8 @@ import { RealDisk } from "../host/disk.ts";
 import { type TlsFiles, TlsIdentity } from "../host/tls.ts";
 import { TlsDoor } from "../host/tls-door.ts";
 import { limits } from "../limits.ts";
-import { openNode } from "../node/open.ts";
+import type { Joining } from "../node/identity.ts";
+import { type JoinPorts, openNode } from "../node/open.ts";
 import { realDriver } from "../node/real-driver.ts";
 import { Forwarder } from "../node/route/forward.ts";
 import { internalToken } from "../node/route/forward-wire.ts";
@@ -79,7 +80,6 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const clock = new RealClock();
   const tls = options.tls === undefined ? undefined : new TlsIdentity(options.tls, options.onEvent);
   const door = tls && new TlsDoor({ identity: tls, clock, onEvent: options.onEvent });
-  const contacts = options.join === undefined ? [] : await joinCluster(options.join, secret, tls);
   const self = nodeId(options.id);
   const follow = options.follow ?? [];
   let links: PeerLinks | undefined;
@@ -105,7 +105,8 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     initial: initialMembers(options, address),
     initialSettings: options.settings,
     witness: options.kind === undefined ? undefined : options.kind === "witness",
-    contacts,
+    join: joinPorts(options, secret, tls),
+    contacts: [],
     ...{ address, follow },
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     logRetentionBytes: options.logRetentionBytes,
@@ -119,12 +120,29 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const api = await listen(options, { running, secret, door, accept, copy });
   tellIfElsewhere(options, running, address);
   running.begin();
-  if (options.join !== undefined) void announce(options, running, { address, tls });
+  const joining = told(options) ?? running.parts.identity.joining;
+  if (joining !== undefined && follow.length === 0) {
+    void announce(joining, running, { address, tls });
+  }
   return {
     url: `http://${address}`,
     stop: () => running.stop(() => api.close()),
     failed,
   };
+}
+
+function told({ join, kind }: NodeOptions): Joining | undefined {
+  return join === undefined ? undefined : { at: join, kind };
+}
+
+/** A node that follows is no member: what it was told before does not count. */
+function joinPorts(
+  options: NodeOptions,
+  secret: string,
+  tls: TlsIdentity | undefined,
+): JoinPorts | undefined {
+  if (options.follow !== undefined) return undefined;
+  return { told: told(options), membersBy: (at) => joinCluster(at, secret, tls) };
 }
 
 /** A node that moved without a word cannot be reached: the others look for it where the log says. */
@@ -176,23 +194,23 @@ function faultText(error: unknown): string {
 
 /** Asks the cluster to take this node in, until it is a member. */
 async function announce(
-  options: NodeOptions,
+  { at, kind }: Joining,
   running: RunningNode,
   { address, tls }: { readonly address: string; readonly tls: TlsIdentity | undefined },
 ): Promise<void> {
-  const { clock, node, onEvent } = running.parts;
-  const isMember = () => node.status().membership.some((m) => m.id === options.id);
+  const { clock, node, self, onEvent } = running.parts;
+  const isMember = () => node.status().membership.some((m) => m.id === self);
   for (let told = ""; !isMember(); ) {
     try {
-      const response = await fetchFrom(options.join!, "/admin/members", tls, {
+      const response = await fetchFrom(at, "/admin/members", tls, {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ id: options.id, address, kind: options.kind }),
+        body: JSON.stringify({ id: self, address, kind }),
         signal: AbortSignal.timeout(limits.requestWaitMs),
       });
       if (!response.ok) throw new Error(((await response.json()) as { message: string }).message);
     } catch (error) {
-      const line = `cannot join by ${options.join} yet: ${messageOf(error)}`;
+      const line = `cannot join by ${at} yet: ${messageOf(error)}`;
       if (line !== told) onEvent(line);
       told = line;
     }

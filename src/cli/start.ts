@@ -52,7 +52,8 @@ const examples = `
 Three nodes on three machines; the first start of each gives all of them:
   paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
                  --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001
-Later starts need --id, --dir and --listen only; the members are in the data by then.
+Later starts need --id, --dir and --listen only; the members are in the data by then. So it is for a node that joins,
+from the first start on.
 
 Two data nodes and a witness, which votes and keeps the recent log but has no database:
   paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\

@@ -6,13 +6,15 @@
  *   instance   random, made with the directory: two directories that claim one node id are told apart by it
  *   witness    this directory has a log and never a database; absent in a node that has one
  *   clusterId  random, made with the cluster (genesis entry); undefined until this node has seen a commit
+ *   joining    the cluster that it was told to join: address of a member, and the kind; until clusterId is known. So a
+ *              node that ended before it had anything of that cluster never begins one of its own
  *
  * Not here: term and vote (log/), position of the database (the database itself).
  */
 
 import { ClientError, CorruptionError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
-import { type NodeId, nodeIdPattern } from "../vocabulary.ts";
+import { type MemberKind, type NodeId, nodeIdPattern } from "../vocabulary.ts";
 
 export const directoryFormat = 1;
 
@@ -22,10 +24,18 @@ type Record1 = {
   readonly instance: string;
   readonly clusterId: string | undefined;
   readonly witness?: boolean | undefined;
+  readonly joining?: Joining | undefined;
 };
 
+/** What a node was told that joins a cluster: `host:port` of a member, and as what; undefined: as a voter. */
+export type Joining = { readonly at: string; readonly kind?: MemberKind | undefined };
+
 /** Who opens a directory, and as what. `witness` undefined: whatever it is, and a data node if it is new. */
-export type Claim = { readonly id: NodeId; readonly witness: boolean | undefined };
+export type Claim = {
+  readonly id: NodeId;
+  readonly witness: boolean | undefined;
+  readonly joining?: Joining | undefined;
+};
 
 export class Identity {
   readonly #disk: Disk;
@@ -42,7 +52,7 @@ export class Identity {
   static async open(
     disk: Disk,
     dir: string,
-    { id, witness }: Claim,
+    { id, witness, joining }: Claim,
     randomHex: (bytes: number) => string,
   ): Promise<Identity> {
     const path = `${dir}/identity.json`;
@@ -56,6 +66,7 @@ export class Identity {
         instance,
         clusterId: undefined,
         witness: witness === true ? true : undefined,
+        joining,
       });
       await made.#write();
       return made;
@@ -78,7 +89,9 @@ export class Identity {
           "other; a node that shall change its kind is removed and joins again with an empty --dir",
       );
     }
-    return new Identity(disk, path, record);
+    const identity = new Identity(disk, path, record);
+    await identity.#rejoin(joining);
+    return identity;
   }
 
   /** A witness: it votes and keeps the recent log, and has no database. */
@@ -94,6 +107,20 @@ export class Identity {
     return this.#record.clusterId;
   }
 
+  /** What it was told to join and knows nothing of yet. */
+  get joining(): Joining | undefined {
+    return this.#record.joining;
+  }
+
+  /** Told to join before it has anything of a cluster: this is what counts now. */
+  async #rejoin(joining: Joining | undefined): Promise<void> {
+    const before = this.#record;
+    if (joining === undefined || before.clusterId !== undefined) return;
+    if (before.joining?.at === joining.at && before.joining.kind === joining.kind) return;
+    this.#record = { ...before, joining };
+    await this.#write();
+  }
+
   /** Durable when it resolves. Once given, the cluster id never changes. */
   async adopt(clusterId: string): Promise<void> {
     if (this.#record.clusterId === clusterId) return;
@@ -102,7 +129,7 @@ export class Identity {
         `this directory belongs to cluster ${this.#record.clusterId}, not to ${clusterId}`,
       );
     }
-    this.#record = { ...this.#record, clusterId };
+    this.#record = { ...this.#record, clusterId, joining: undefined };
     await this.#write();
   }
 
@@ -136,11 +163,29 @@ function parseRecord(bytes: Uint8Array, path: string): Record1 {
     typeof record.instance !== "string" ||
     record.instance === "" ||
     !["string", "undefined"].includes(typeof record.clusterId) ||
-    !["boolean", "undefined"].includes(typeof record.witness)
+    !["boolean", "undefined"].includes(typeof record.witness) ||
+    !isJoining(record.joining)
   ) {
     throw new CorruptionError(`${path} lacks its fields; move the directory aside and join anew`);
   }
   const clusterId = typeof record.clusterId === "string" ? record.clusterId : undefined;
   const witness = record.witness === true ? true : undefined;
-  return { format: 1, nodeId: record.nodeId, instance: record.instance, clusterId, witness };
+  const joining = record.joining as Joining | undefined;
+  return {
+    format: 1,
+    nodeId: record.nodeId,
+    instance: record.instance,
+    clusterId,
+    witness,
+    joining,
+  };
 }
+
+function isJoining(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (typeof value !== "object" || value === null) return false;
+  const { at, kind } = value as Partial<Record<keyof Joining, unknown>>;
+  return typeof at === "string" && at !== "" && kinds.includes(kind as MemberKind | undefined);
+}
+
+const kinds: readonly (MemberKind | undefined)[] = [undefined, "voter", "learner", "witness"];

@@ -33,7 +33,7 @@ import {
   removeRewindRecord,
 } from "./discarded/rewind-record.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
-import { Identity } from "./identity.ts";
+import { Identity, type Joining } from "./identity.ts";
 import {
   type InstallRecord,
   readInstallRecord,
@@ -60,7 +60,9 @@ export type OpenOptions = {
   readonly initialSettings?: Settings | undefined;
   /** Whether this node is started as a witness; undefined: as what its directory is, or else with a database. */
   readonly witness?: boolean | undefined;
-  /** Members to talk to before the log names any. */
+  /** What this node is told to join now, and who the members are by the word of one of them. */
+  readonly join?: JoinPorts | undefined;
+  /** Members to talk to before the log names any, beside those. */
   readonly contacts: Membership;
   /** `host:port` of this node, for others. */
   readonly address: string;
@@ -76,6 +78,11 @@ export type OpenOptions = {
   onEvent(line: string): void;
   /** The node cannot go on. The process should end. */
   onFatal(error: Error): void;
+};
+
+export type JoinPorts = {
+  readonly told: Joining | undefined;
+  membersBy(at: string): Promise<Membership>;
 };
 
 /** What a data directory holds, opened. */
@@ -96,18 +103,15 @@ export type Opened = {
  *
  * Throws ClientError for a directory that is in use or another node's, CorruptionError for a damaged log.
  */
-export async function openNode(options: OpenOptions): Promise<RunningNode> {
-  const { disk, dir, self, driver } = options;
+export async function openNode(given: OpenOptions): Promise<RunningNode> {
+  const { disk, dir, self, driver } = given;
   await disk.makeDirectory(dir);
   const unlock = driver.lock(dir);
   try {
-    const randomHex = options.randomHex ?? machineHex;
-    const identity = await Identity.open(
-      disk,
-      dir,
-      { id: self, witness: options.witness },
-      randomHex,
-    );
+    const randomHex = given.randomHex ?? machineHex;
+    const claim = { id: self, witness: given.witness, joining: given.join?.told };
+    const identity = await Identity.open(disk, dir, claim, randomHex);
+    const options = await withContacts(given, identity.joining);
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
     const base = { ...initial, membership: options.initial, settings: defaultSettings };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
@@ -137,6 +141,34 @@ export async function openNode(options: OpenOptions): Promise<RunningNode> {
     unlock();
     throw error;
   }
+}
+
+/**
+ * A node that joins asks who is there. It goes on with that after a restart without a word about it: by then it is
+ * durable that it was told so, whereas nothing else of it may be.
+ */
+async function withContacts(
+  options: OpenOptions,
+  joining: Joining | undefined,
+): Promise<OpenOptions> {
+  const { join, dir, self, initial } = options;
+  const at = join?.told?.at ?? joining?.at;
+  if (join === undefined || at === undefined) return options;
+  const isResumed = join.told === undefined;
+  const other = initial.find((member) => member.id !== self);
+  if (isResumed && other !== undefined) {
+    throw new ClientError(
+      "BAD_REQUEST",
+      `${dir} was told to join a cluster by ${at} and has nothing of it yet; the list of members that begins a new ` +
+        `cluster, with ${other.id}, would make it another one. Go on with --join ${at} or another member of that ` +
+        "cluster, or give --dir an empty directory",
+    );
+  }
+  if (isResumed) {
+    options.onEvent(`goes on joining by ${at}, as it was told before; --join names another member`);
+  }
+  const contacts = [...options.contacts, ...(await join.membersBy(at))];
+  return { ...options, initial: [], contacts };
 }
 
 const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");
