@@ -1,128 +1,167 @@
 /**
- * `npm run mutants`: planted bugs, and how many simulated worlds it takes to notice each.
+ * `npm run mutants`: planted bugs, and how many simulated worlds it takes to notice each. What no seed notices is given
+ * to the unit tests of the code that it breaks. What counts as noticed is written in mutants/hunters.ts.
  *
- *   npm run mutants -- [--seeds N] [--only TEXT] [--jobs N] [--json]
- *
- * `--seeds` bounds the seeds per mutant; `--only` takes those whose name has the text. What no seed notices is given to
- * the unit tests of the code that it breaks. First the program as it is plays seeds, too, and must be clean. Exit
- * status 1 when a mutant survives, or the program is not clean.
- *
- * JSON: { ok, mutants, killed, survivors, seeds, clean, kills: [{ mutant, killedBy, seeds }] }
+ * JSON: { ok, mutants, killed, survivors, broken, seeds, clean, unclean, kills: [{ mutant, killedBy, seeds, broken }] }
  */
 
-import { type ChildProcess, execFile, fork } from "node:child_process";
-import { globSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import type { Kill } from "../src/sim/mutants/hunt.ts";
+import type { Mutant } from "../src/sim/mutants/mutant.ts";
 import { mutants, testsOf } from "./mutants/grounds.ts";
-import type { Order } from "./mutants/worker.ts";
+import { ends, hangs, hunted } from "./mutants/hunters.ts";
+import type { Order } from "./mutants/messages.ts";
+import { control, tested } from "./mutants/unit-tests.ts";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "100" },
-    only: { type: "string", default: "" },
-    jobs: { type: "string", default: String(Math.min(4, availableParallelism())) },
-    json: { type: "boolean", default: false },
-  },
-});
-const main = new URL("mutants/worker.ts", import.meta.url).pathname;
-/** A hunt that hangs has noticed something: the program as it is does not. */
-const huntMs = 240_000;
+const help = `npm run mutants: breaks the program on purpose, one bug at a time, and looks what notices it
 
-const seedsMax = Number(values.seeds);
+  npm run mutants -- [options]
+
+  --only TEXT   only mutants whose name has this text
+  --seeds N     at most so many seeds for each mutant (100; some grounds have fewer)
+  --jobs N      so many processes hunt at the same time (one per core, at most 4)
+  --list        the names of the mutants and where they are hunted, and nothing else
+  --json        the result as one line of JSON on standard output
+  --help        this text
+
+The table goes to standard output, one line per mutant: what is broken, which check noticed it, and the seed. Progress
+goes to standard error. Before it counts, the program as it is must play the same seeds, and pass the same unit tests.
+
+Exit status 0: every mutant was noticed. 1: one was not, or was broken itself, or the program as it is is not clean.
+2: wrong options.
+`;
+
+const values = options();
+if (values.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
+const seedsMax = count("seeds");
+const jobs = count("jobs");
 const wanted = mutants.filter(({ name }) => name.includes(values.only));
+if (wanted.length === 0) refuse(`no mutant has "${values.only}" in its name; --list tells all`);
+if (values.list) {
+  for (const { name, ground } of wanted) console.log(`${(ground ?? "stories").padEnd(8)} ${name}`);
+  process.exit(0);
+}
+
+/** Seeds that every ground plays without a mutant, once. */
+const cleanSeeds = Math.min(seedsMax, 20);
 const grounds = [...new Map(wanted.map((mutant) => [mutant.ground, mutant])).values()];
 const orders: Order[] = [
-  ...grounds.map(({ name }) => ({ name, clean: true, seedsMax: Math.min(seedsMax, 20) })),
-  ...wanted.map(({ name }) => ({ name, clean: false, seedsMax })),
+  ...grounds.map(({ name }) => ({ name, clean: true, from: 1, seedsMax: cleanSeeds })),
+  ...wanted.map(({ name }) => ({ name, clean: false, from: 1, seedsMax })),
 ];
 const kills: Kill[] = [];
-let clean = true;
-let done = 0;
-await Promise.all(Array.from({ length: Number(values.jobs) }, work));
-
-const order = new Map(mutants.map(({ name }, i) => [name, i]));
-kills.sort((a, b) => order.get(a.mutant)! - order.get(b.mutant)!);
-const survivors = kills.filter((kill) => kill.killedBy === undefined).map((kill) => kill.mutant);
-const seeds = kills.reduce((sum, kill) => sum + kill.seeds, 0);
-const ok = clean && survivors.length === 0;
-const killed = kills.length - survivors.length;
-const result = { ok, mutants: kills.length, killed, survivors, seeds, clean, kills };
-if (values.json) console.log(JSON.stringify(result));
-else {
-  for (const kill of kills) console.log(line(kill));
-  console.log(`${kills.length} mutants, ${killed} killed, ${survivors.length} survive`);
-}
-process.exitCode = ok ? 0 : 1;
+const unclean: string[] = [];
+await Promise.all(Array.from({ length: jobs }, work));
+report();
 
 async function work(): Promise<void> {
-  let child: ChildProcess | undefined;
   for (let next = orders.shift(); next !== undefined; next = orders.shift()) {
-    child ??= fork(main, { stdio: ["ignore", "ignore", "ignore", "ipc"] });
-    let kill = await hunted(child, next);
-    // A process that had a mutant in it is not used again: something of it may have stayed.
-    child.kill("SIGKILL");
-    child = undefined;
-    if (!next.clean && kill.killedBy === undefined) kill = await tested(kill);
-    done += 1;
-    if (next.clean) note(next, kill);
-    else kills.push(kill);
-    const left = orders.length === 0 ? "" : `, ${orders.length} to go`;
-    console.error(
-      next.clean ? `clean: ${kill.killedBy ?? "yes"}` : `${done}: ${line(kill)}${left}`,
-    );
+    const mutant = mutants.find(({ name }) => name === next.name)!;
+    if (next.clean) {
+      const found = await cleanly(mutant, next);
+      console.error(`clean, ${mutant.ground ?? "stories"}: ${found ?? "yes"}`);
+      continue;
+    }
+    let kill = await hunted(next);
+    if (kill.broken === undefined && kill.killedBy === undefined)
+      kill = await byTests(mutant, kill);
+    else if (needsControl(kill)) {
+      const { name } = mutant;
+      await cleanly(mutant, { name, clean: true, from: kill.seeds, seedsMax: kill.seeds });
+    }
+    kills.push(kill);
+    const left = wanted.length - kills.length;
+    console.error(`${kills.length}: ${line(kill)}${left === 0 ? "" : `, ${left} to go`}`);
   }
 }
 
-/** The unit tests, with the mutant in them. */
-async function tested(kill: Kill): Promise<Kill> {
-  const mutant = mutants.find(({ name }) => name === kill.mutant)!;
-  const files = globSync([...testsOf(mutant)]).sort();
-  const plant = new URL("mutants/plant.ts", import.meta.url).pathname;
-  const args = [
-    "--import",
-    plant,
-    "--test",
-    "--test-concurrency=1",
-    "--test-timeout=60000",
-    ...files,
-  ];
-  const env = { ...process.env, PACELINE_MUTANT: kill.mutant };
-  const output = await new Promise<string>((resolve) => {
-    execFile(process.execPath, args, { env, maxBuffer: 2 ** 26 }, (error, stdout) =>
-      resolve(error === null ? "" : stdout),
-    );
-  });
-  const failed = /^\s*✖ (.+?)(?: \([\d.]+ms\))?$/m.exec(output)?.[1];
-  return failed === undefined ? kill : { ...kill, killedBy: `test: ${failed.slice(0, 60)}` };
+/** Whether the clean run of the ground has not shown already that this seed is clean. */
+function needsControl({ killedBy, seeds }: Kill): boolean {
+  return killedBy === hangs || killedBy === ends || (killedBy !== undefined && seeds > cleanSeeds);
 }
 
-function note({ name }: Order, { killedBy, seeds }: Kill): void {
-  if (killedBy === undefined) return;
-  clean = false;
-  const ground = mutants.find((mutant) => mutant.name === name)?.ground ?? "stories";
-  console.error(`the program as it is fails seed ${seeds} of ${ground}: ${killedBy}`);
+/** Plays seeds without the mutant; what went wrong, if anything. */
+async function cleanly({ ground }: Mutant, order: Order): Promise<string | undefined> {
+  const { killedBy, broken, seeds } = await hunted(order);
+  const found = broken ?? killedBy;
+  if (found !== undefined) {
+    unclean.push(`${ground ?? "stories"}, seed ${seeds}: ${found}`);
+    console.error(`the program as it is fails seed ${seeds} of ${ground ?? "stories"}: ${found}`);
+  }
+  return found;
 }
 
-/** The answer of the process; one that ends or hangs has noticed it, too. */
-function hunted(child: ChildProcess, order: Order): Promise<Kill> {
-  return new Promise((resolve) => {
-    const end = (killedBy: string) => resolve({ mutant: order.name, killedBy, seeds: 1 });
-    const timer = setTimeout(() => end("it hangs"), huntMs);
-    child.once("message", (kill: Kill) => {
-      clearTimeout(timer);
-      resolve(kill);
-    });
-    child.once("exit", () => {
-      clearTimeout(timer);
-      end("the process ends");
-    });
-    child.send(order);
-  });
+/** The last resort. */
+async function byTests(mutant: Mutant, kill: Kill): Promise<Kill> {
+  const files = testsOf(mutant);
+  const { failed, broken } = await tested(files, mutant.name);
+  if (broken !== undefined) return { ...kill, broken };
+  if (failed === undefined) return kill;
+  const clean = await control(files);
+  if (clean.failed !== undefined) {
+    const text = `${files.join(" ")}: ${clean.failed}`;
+    if (!unclean.includes(text)) unclean.push(text);
+    console.error(`the program as it is fails ${text}`);
+  }
+  return { ...kill, killedBy: `test: ${failed.slice(0, 60)}` };
 }
 
-function line({ mutant, killedBy, seeds }: Kill): string {
-  const by = killedBy ?? "SURVIVES";
-  return `${mutant.padEnd(76)} ${by.padEnd(24)} ${String(seeds).padStart(5)}`;
+function report(): void {
+  const order = new Map(mutants.map(({ name }, i) => [name, i]));
+  kills.sort((a, b) => order.get(a.mutant)! - order.get(b.mutant)!);
+  const namesOf = (which: (kill: Kill) => boolean) => kills.filter(which).map((k) => k.mutant);
+  const broken = namesOf((kill) => kill.broken !== undefined);
+  const killed = namesOf((kill) => kill.broken === undefined && kill.killedBy !== undefined).length;
+  const survivors = namesOf((kill) => kill.broken === undefined && kill.killedBy === undefined);
+  const seeds = kills.reduce((sum, kill) => sum + kill.seeds, 0);
+  const clean = unclean.length === 0;
+  const ok = clean && killed === kills.length;
+  const result = { ok, mutants: kills.length, killed, survivors, broken, seeds, clean, unclean };
+  if (values.json) console.log(JSON.stringify({ ...result, kills }));
+  else {
+    for (const kill of kills) console.log(line(kill));
+    for (const text of unclean) console.log(`not clean without a mutant: ${text}`);
+    console.log(`${kills.length} mutants, ${killed} killed, ${survivors.length} survive`);
+    if (broken.length > 0) console.log(`${broken.length} are broken themselves`);
+  }
+  process.exitCode = ok ? 0 : 1;
+}
+
+function line({ mutant, killedBy, seeds, broken, idle }: Kill): string {
+  const survives = idle ? "SURVIVES, and no seed ever called it" : "SURVIVES";
+  const by = broken === undefined ? (killedBy ?? survives) : `BROKEN ITSELF: ${broken}`;
+  return `${mutant.padEnd(80)} ${by.padEnd(58)} ${String(seeds).padStart(4)}`;
+}
+
+function options() {
+  const cores = String(Math.min(4, availableParallelism()));
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: "string", default: "100" },
+        only: { type: "string", default: "" },
+        jobs: { type: "string", default: cores },
+        list: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+}
+
+function count(name: "seeds" | "jobs"): number {
+  const n = Number(values[name]);
+  if (Number.isInteger(n) && n >= 1 && n <= 100_000) return n;
+  return refuse(`--${name} takes a number from 1 on, not "${values[name]}"`);
+}
+
+function refuse(why: string): never {
+  console.error(`${why}\n\nnpm run mutants -- --help tells the options`);
+  process.exit(2);
 }

@@ -1,33 +1,54 @@
 /** Where mutants are hunted: one scenario per ground, all of them clean for the program as it is. */
 
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { Prng } from "../../src/base/prng.ts";
+import { ForeignWriteError } from "../../src/db/served/applier.ts";
 import { Served } from "../../src/db/served/served.ts";
+import { firstWords } from "../../src/sim/mutants/check-name.ts";
 import { consensusMutants } from "../../src/sim/mutants/consensus.ts";
 import { type Scenario, sqliteStory, story, storyMutants } from "../../src/sim/mutants/hunt.ts";
 import type { Mutant } from "../../src/sim/mutants/mutant.ts";
 import { applierStory } from "../../test/db/applier-story.ts";
+import { leadStory } from "../../test/db/lead-story.ts";
 import { genesis, Leader, openBank, temporaryDirectory, transfer } from "../../test/db/leader.ts";
+import { ForeignReader, foreignWrite } from "./foreign.ts";
+import { leadMutants } from "./leading.ts";
 import { pagingMutants } from "./paging.ts";
 
 /** All of them, each a kind of bug that somebody has shipped once. */
-export const mutants: readonly Mutant[] = [...storyMutants, ...pagingMutants];
+export const mutants: readonly Mutant[] = [...storyMutants, ...pagingMutants, ...leadMutants];
+
+/** Main module of a writer process with a mutant in it. */
+const plantedWriter = new URL("planted-writer.ts", import.meta.url).pathname;
+
+type Ground = { readonly scenario: Scenario; readonly seedsMax: number };
 
 /** What hunts a mutant, and with how many seeds at most. */
-export function groundOf({ ground }: Mutant): { scenario: Scenario; seedsMax: number } {
+export function groundOf({ ground, plantInWriter }: Mutant): Ground {
+  if (ground === "lead") {
+    const main = plantInWriter === undefined ? undefined : plantedWriter;
+    return { scenario: (seed) => leading(seed, main), seedsMax: 12 };
+  }
   if (ground === "pages") return { scenario: pageStory, seedsMax: 8 };
-  if (ground === "foreign") return { scenario: foreignWriter, seedsMax: 1 };
+  if (ground === "foreign") return { scenario: foreigners, seedsMax: 1 };
   if (ground === "sqlite") return { scenario: sqliteStory, seedsMax: 20 };
   return { scenario: story, seedsMax: 100 };
 }
 
 async function pageStory(seed: number): Promise<string | undefined> {
-  return (await applierStory(seed)) === undefined ? undefined : "pages beside SQLite";
+  const found = await applierStory(seed);
+  return found === undefined ? undefined : firstWords(found.replace(/^after \d+ \w+: /, ""));
 }
 
-/** Another process tries to write to the served database. It must be refused, and must not be overlooked. */
-async function foreignWriter(seed: number): Promise<string | undefined> {
+async function leading(seed: number, main: string | undefined): Promise<undefined> {
+  await leadStory(seed, main);
+}
+
+/**
+ * Other processes at the served database: one that reads in a long transaction, through which its log may not start
+ * over, and one that tries to write. It must be refused, and must not be overlooked.
+ */
+async function foreigners(seed: number): Promise<string | undefined> {
   using dir = temporaryDirectory();
   const prng = new Prng(seed);
   const image = genesis(dir.path);
@@ -38,17 +59,25 @@ async function foreignWriter(seed: number): Promise<string | undefined> {
     const { set, position, checksum } = leader.commit(work);
     await served.apply(set, position, checksum);
   };
+  const reader = new ForeignReader();
   try {
     await take((c) => openBank(c, 20));
     await take((c) => transfer(c, prng, 20));
-    const sql = "UPDATE account SET balance = balance + 1 WHERE id = 1";
-    const program = `const { DatabaseSync } = require("node:sqlite");
-      new DatabaseSync(process.argv[1], { timeout: 0 }).exec(${JSON.stringify(sql)})`;
-    const child = spawnSync(process.execPath, ["-e", program, served.path]);
-    if (child.status === 0) return "a foreign process wrote";
+    const before = await reader.begin(served.path);
+    for (const mode of ["restart", "truncate", "restart"] as const) {
+      await take((c) => transfer(c, prng, 20));
+      await served.checkpoint(mode);
+    }
     await take((c) => transfer(c, prng, 20));
-    return undefined;
+    if ((await reader.again()) !== before) return "a foreign read transaction sees other rows";
+    if (!foreignWrite(served.path)) return undefined;
+    const isSeen = await take((c) => transfer(c, prng, 20)).then(
+      () => false,
+      (error) => error instanceof ForeignWriteError,
+    );
+    return isSeen ? "a foreign process wrote" : "a foreign process wrote, and nobody saw it";
   } finally {
+    reader.end();
     await served.close().catch(() => undefined);
     leader.connection.close();
   }

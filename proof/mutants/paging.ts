@@ -1,11 +1,10 @@
 /**
- * Mutants of the database file and its WAL (db/, wal/), which stories on a model database do without. They are
- * hunted by random work beside stock SQLite ("pages"), by a foreign process that tries to write ("foreign"), and by
- * stories on real SQLite ("sqlite").
+ * Mutants of the served database and its WAL (db/served, wal/), which stories on a model database do without. They are
+ * hunted by random work beside stock SQLite ("pages") and by a foreign process that reads and tries to write
+ * ("foreign"). Those of the scratch are in leading.ts.
  */
 
-import { closeSync, openSync, truncateSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+import { closeSync, openSync } from "node:fs";
 import { Capture } from "../../src/db/scratch/capture.ts";
 import { Applier } from "../../src/db/served/applier.ts";
 import { Checkpointer } from "../../src/db/served/connections/checkpointer.ts";
@@ -14,9 +13,11 @@ import { Descriptors } from "../../src/db/served/descriptors.ts";
 import { PageTable } from "../../src/db/served/page-table.ts";
 import { Served } from "../../src/db/served/served.ts";
 import { all, type Mutant, marked, replaced } from "../../src/sim/mutants/mutant.ts";
+import { type EntryId, zeroEntryId } from "../../src/vocabulary.ts";
 import { FrameEncoder } from "../../src/wal/frame-encoder.ts";
 import { IndexBlock } from "../../src/wal/index-block.ts";
 import type { PageSet } from "../../src/wal/page-set.ts";
+import { checkpointStateAt } from "../../src/wal/wal-index.ts";
 import { WalReader } from "../../src/wal/wal-reader.ts";
 
 const pages = "pages" as const;
@@ -34,6 +35,51 @@ function without(set: PageSet, index: number): PageSet {
     bytes.set(set.pages.subarray(i * size, (i + 1) * size), to * size);
   }
   return { ...set, pgnos, hashes, pages: bytes };
+}
+
+/** A page of zeros: there, but not written by SQLite. */
+function emptyPageOf({ pgnos, pages, pageSize }: PageSet): number {
+  return pgnos.findIndex((_, i) =>
+    pages.subarray(i * pageSize, (i + 1) * pageSize).every((byte) => byte === 0),
+  );
+}
+
+/** SQLite's checkpoints say in a row that they were held up, and throw nothing. */
+function answerIgnored(name: "truncateNow" | "restartNow"): () => void {
+  return replaced(
+    Checkpointer.prototype,
+    name,
+    (original) =>
+      function (this: Checkpointer) {
+        original.call(this);
+        return true;
+      },
+  );
+}
+
+/** However far readers let a checkpoint go. */
+function everythingCopied(): () => void {
+  return replaced(
+    Checkpointer.prototype,
+    "passive",
+    (original) =>
+      async function (this: Checkpointer) {
+        await original.call(this);
+        return Number.MAX_SAFE_INTEGER;
+      },
+  );
+}
+
+function lockLetGo(): () => void {
+  return replaced(
+    Served.prototype,
+    "apply",
+    (original) =>
+      async function (this: Served, ...args) {
+        await original.apply(this, args);
+        for (const lock of locks) lock.release();
+      },
+  );
 }
 
 export const pagingMutants: readonly Mutant[] = [
@@ -164,15 +210,7 @@ export const pagingMutants: readonly Mutant[] = [
     ground: pages,
     plant: () =>
       all(
-        replaced(
-          Checkpointer.prototype,
-          "passive",
-          (original) =>
-            async function (this: Checkpointer) {
-              await original.call(this);
-              return Number.MAX_SAFE_INTEGER;
-            },
-        ),
+        everythingCopied(),
         replaced(Checkpointer.prototype, "restartNow", () => () => true),
       ),
   },
@@ -180,6 +218,69 @@ export const pagingMutants: readonly Mutant[] = [
     name: "the log starts over although a reader is in it",
     ground: pages,
     plant: () => replaced(Checkpointer.prototype, "restartNow", () => () => true),
+  },
+  {
+    name: "nBackfill is kept when the log starts over",
+    ground: pages,
+    plant: () => {
+      const over = marked(Applier.prototype, "startOver");
+      const write = replaced(
+        Descriptors.prototype,
+        "writeNow",
+        (original) =>
+          function (this: Descriptors, file, bytes, at) {
+            if (over.inside.is && at === checkpointStateAt.state) return;
+            original.call(this, file, bytes, at);
+          },
+      );
+      return all(over.undo, write);
+    },
+  },
+  {
+    name: "the answer of a TRUNCATE checkpoint is not looked at: busy counts as done",
+    ground: pages,
+    plant: () => answerIgnored("truncateNow"),
+  },
+  {
+    name: "pages that SQLite does not write when a database grows are left out",
+    ground: pages,
+    plant: () =>
+      replaced(
+        Capture.prototype,
+        "capture",
+        (original) =>
+          function (this: Capture) {
+            const set = original.call(this) as PageSet | undefined;
+            const at = set === undefined ? -1 : emptyPageOf(set);
+            return at < 0 ? set : without(set!, at);
+          },
+      ),
+  },
+  {
+    name: "the position is kept beside the database: after a power cut pages go onto the wrong base",
+    ground: pages,
+    plant: () => {
+      let kept: EntryId = zeroEntryId;
+      const position = replaced(
+        Served.prototype,
+        "position",
+        (original) =>
+          function (this: Served) {
+            const found = original.call(this) as EntryId;
+            if (found.lsn > kept.lsn) kept = found;
+            return kept;
+          },
+      );
+      const apply = replaced(
+        Served.prototype,
+        "apply",
+        (original) =>
+          function (this: Served, set, at) {
+            return original.call(this, set, at, undefined);
+          },
+      );
+      return all(position, apply);
+    },
   },
   {
     name: "what was applied counts as durable",
@@ -230,16 +331,7 @@ export const pagingMutants: readonly Mutant[] = [
   {
     name: "the write lock is let go after every change",
     ground: "foreign",
-    plant: () =>
-      replaced(
-        Served.prototype,
-        "apply",
-        (original) =>
-          async function (this: Served, ...args) {
-            await original.apply(this, args);
-            for (const lock of locks) lock.release();
-          },
-      ),
+    plant: lockLetGo,
   },
   {
     name: "a descriptor of -shm is opened and closed again",
@@ -256,60 +348,18 @@ export const pagingMutants: readonly Mutant[] = [
       ),
   },
   {
+    name: "the answer of a RESTART checkpoint is not looked at, with a foreign reader in the log",
+    ground: "foreign",
+    plant: () => all(answerIgnored("restartNow"), everythingCopied()),
+  },
+  {
     name: "a foreign write is overlooked",
     ground: "foreign",
     plant: () =>
       all(
-        replaced(WriteLock.prototype, "acquireNow", () => () => true),
-        replaced(WriteLock.prototype, "acquire", () => async () => {}),
+        lockLetGo(),
         replaced(Applier.prototype, "assertUntouched", () => () => {}),
       ),
-  },
-  {
-    name: "a fresh scratch WAL starts empty",
-    ground: "sqlite",
-    plant: () =>
-      replaced(
-        Served.prototype,
-        "makeScratch",
-        (original) =>
-          async function (this: Served) {
-            const made = (await original.call(this)) as { path: string };
-            try {
-              truncateSync(`${made.path}-wal`, 0);
-            } catch {
-              // There was no log to copy.
-            }
-            return made;
-          },
-      ),
-  },
-  {
-    name: "the scratch WAL is checkpointed",
-    ground: "sqlite",
-    plant: () => {
-      const paths = new Set<string>();
-      const made = replaced(
-        Served.prototype,
-        "makeScratch",
-        (original) =>
-          async function (this: Served) {
-            const scratch = (await original.call(this)) as { path: string };
-            paths.add(scratch.path);
-            return scratch;
-          },
-      );
-      const apply = replaced(
-        Served.prototype,
-        "apply",
-        (original) =>
-          async function (this: Served, ...args) {
-            for (const path of paths) checkpoint(path);
-            await original.apply(this, args);
-          },
-      );
-      return all(made, apply);
-    },
   },
 ];
 
@@ -327,14 +377,4 @@ export function rememberLocks(): () => void {
         return original.call(this);
       },
   );
-}
-
-function checkpoint(path: string): void {
-  try {
-    const connection = new DatabaseSync(path, { timeout: 0 });
-    connection.exec("PRAGMA wal_checkpoint(PASSIVE)");
-    connection.close();
-  } catch {
-    // It is gone, or in use.
-  }
 }

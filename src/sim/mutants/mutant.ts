@@ -3,18 +3,41 @@
  * nothing of it stands in the program itself.
  */
 
+import { noteFault } from "./own-faults.ts";
+
 export type Mutant = {
   /** What is broken, in a few words. */
   readonly name: string;
   /** Where it is looked for: in stories, unless it is in code that they do without. */
-  readonly ground?: "pages" | "foreign" | "sqlite" | undefined;
+  readonly ground?: "pages" | "foreign" | "lead" | "sqlite" | undefined;
   /** Breaks it. Returns what repairs it. */
   plant(): () => void;
+  /** Breaks the writer processes, each at its start. On the ground "lead" only. */
+  readonly plantInWriter?: (() => void) | undefined;
 };
 
 type Method = (...args: never[]) => unknown;
 // biome-ignore lint/suspicious/noExplicitAny: a replaced method may be any method
 type Made = (this: any, ...args: any[]) => unknown;
+
+/** Methods that were replaced, and calls of them: a mutant that nobody calls breaks nothing. */
+export const reached = { methods: 0, calls: 0 };
+
+/** The replacement, with an eye on what goes wrong in it. */
+function watched(made: Made): Made {
+  reached.methods++;
+  return function (this: unknown, ...args) {
+    reached.calls++;
+    try {
+      const result = made.apply(this, args);
+      if (result instanceof Promise) result.catch(noteFault);
+      return result;
+    } catch (error) {
+      noteFault(error);
+      throw error;
+    }
+  };
+}
 
 /** Replaces a method of a class; `make` is given the original one. */
 export function replaced<T extends object>(
@@ -24,7 +47,10 @@ export function replaced<T extends object>(
 ): () => void {
   const before = Object.getOwnPropertyDescriptor(prototype, name)!;
   const original = before.value as Method;
-  Object.defineProperty(prototype, name, { ...before, value: make(original as Made) });
+  Object.defineProperty(prototype, name, {
+    ...before,
+    value: watched(make(original as Made)),
+  });
   return () => Object.defineProperty(prototype, name, before);
 }
 
@@ -35,7 +61,10 @@ export function getterReplaced<T extends object>(
   make: (original: Made) => Made,
 ): () => void {
   const before = Object.getOwnPropertyDescriptor(prototype, name)!;
-  Object.defineProperty(prototype, name, { ...before, get: make(before.get as Made) });
+  Object.defineProperty(prototype, name, {
+    ...before,
+    get: watched(make(before.get as Made)),
+  });
   return () => Object.defineProperty(prototype, name, before);
 }
 
