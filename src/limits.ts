@@ -181,6 +181,9 @@ export const limits = {
   /** Changes may come so fast that a round never shrinks; a sync that has not ended after so many is given up. */
   syncRoundsMax: 100,
 
+  /** The longest delay of a delayed follower: 30 days. Its log holds all that was written meanwhile. */
+  applyDelayMsMax: 30 * 24 * 3_600_000,
+
   /** Change streams that are open on a node at the same time. */
   changeStreamsMax: 64,
 

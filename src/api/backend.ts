@@ -7,6 +7,7 @@
 
 import type { Unit } from "../db/sql/request.ts";
 import type { Feed } from "../node/changes/feed.ts";
+import type { RollAnswer } from "../node/delay/roll-forward.ts";
 import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
@@ -59,6 +60,10 @@ export interface Backend {
   changes(): Feed;
   /** A node outside the membership follows this one, or goes on doing so. */
   follow(id: NodeId, address: string): FollowAnswer;
+  /** A delayed node goes to a moment and stays there; with undefined it goes back to its delay. */
+  rollForward(to: string | undefined): Promise<RollAnswer>;
+  /** It applies entries only a while after the others. */
+  isDelayed(): boolean;
   /** What the cluster lost and this node has kept. */
   discarded(): readonly DiscardedManifest[];
   discardedContents(name: string): Promise<DiscardedContents | undefined>;

@@ -38,6 +38,8 @@ const hints: Record<ErrorCode, string | undefined> = {
   POSITION_TOO_OLD: "begin anew from a copy: paceline backup",
   POSITION_AHEAD: "ask again shortly, or another node",
   POSITION_UNKNOWN: "begin anew from a copy: paceline backup",
+  POSITION_PASSED: undefined,
+  NOT_DELAYED: "delayed nodes run with paceline start --apply-delay; /status shows which do",
   NOT_RECORDED: undefined,
   STORAGE: "the disk of this node failed; see its log, and use another node",
   UNKNOWN_OUTCOME: "it may have happened or still happen; look before you repeat it",

@@ -6,6 +6,7 @@ import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
 import { Feed } from "../node/changes/feed.ts";
+import type { RollAnswer } from "../node/delay/roll-forward.ts";
 import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
@@ -74,9 +75,21 @@ export class NodeBackend implements Backend {
     return node.status().membership;
   }
 
+  isDelayed(): boolean {
+    return this.#running.parts.delayed !== undefined;
+  }
+
+  rollForward(to: string | undefined): Promise<RollAnswer> {
+    const { delayed, self } = this.#running.parts;
+    if (delayed === undefined) {
+      throw new ClientError("NOT_DELAYED", `${self} applies everything at once: it has no delay`);
+    }
+    return to === undefined ? delayed.roll.resume() : delayed.roll.to(to);
+  }
+
   async verify(): Promise<VerifyReport> {
-    // Positions are compared with what the asked node had there itself, and a witness has nothing.
-    const leader = this.isWitness() ? this.#otherLeader() : undefined;
+    // Positions are compared with what the asked node had there itself: a witness has nothing, a delayed node not yet.
+    const leader = this.isWitness() || this.isDelayed() ? this.#above() : undefined;
     if (leader !== undefined) {
       const request = { method: "POST", path: "/admin/verify", body: "{}" } as const;
       const { forwarder } = this.#running.parts;
@@ -174,6 +187,11 @@ export class NodeBackend implements Backend {
 
   metrics(): Readonly<Record<string, number>> {
     return this.#running.metrics();
+  }
+
+  /** Address of the leader, or on the way there. */
+  #above(): string | undefined {
+    return this.#running.parts.tree.upstream?.current?.address ?? this.#otherLeader();
   }
 
   /** Address of the leader when that is another node; undefined when it is this one. Throws NO_LEADER. */

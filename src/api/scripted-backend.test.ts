@@ -143,6 +143,14 @@ export class ScriptedBackend implements Backend {
     return { leader: nodeId("a") };
   }
 
+  isDelayed(): boolean {
+    return false;
+  }
+
+  async rollForward(): Promise<never> {
+    throw new ClientError("NOT_DELAYED", "a applies everything at once");
+  }
+
   async setPriority(): Promise<void> {}
 
   async removeMember(id: string): Promise<void> {

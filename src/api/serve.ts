@@ -52,6 +52,8 @@ export type NodeOptions = {
   readonly join: string | undefined;
   /** host:port of nodes, one of which this node follows outside the membership. */
   readonly follow?: readonly string[] | undefined;
+  /** This node applies entries only so long after the leader committed them. */
+  readonly applyDelayMs?: number | undefined;
   /** Settings of a new cluster, if they are not the default ones. */
   readonly settings?: Settings | undefined;
   readonly secret: string | undefined;
@@ -109,6 +111,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     contacts: [],
     ...{ address, follow },
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
+    applyDelayMs: options.applyDelayMs,
     logRetentionBytes: options.logRetentionBytes,
     syncBytesPerSecond: options.syncBytesPerSecond,
     onEvent: options.onEvent,

@@ -55,6 +55,8 @@ export const errorCodes = {
   POSITION_TOO_OLD: { retry: "elsewhere", status: 410 },
   POSITION_AHEAD: { retry: "later", status: 409 },
   POSITION_UNKNOWN: { retry: "never", status: 409 },
+  POSITION_PASSED: { retry: "never", status: 409 },
+  NOT_DELAYED: { retry: "never", status: 409 },
   NOT_RECORDED: { retry: "never", status: 409 },
   PROMOTION_REFUSED: { retry: "never", status: 409 },
   STORAGE: { retry: "elsewhere", status: 503 },

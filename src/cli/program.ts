@@ -15,6 +15,7 @@ import { addImport } from "./import.ts";
 import { addConfigure } from "./operate/configure.ts";
 import { addMember } from "./operate/member.ts";
 import { addPromote } from "./operate/promote.ts";
+import { addRollForward } from "./operate/roll-forward.ts";
 import { addRemove } from "./remove.ts";
 import { addRouter } from "./routing/router.ts";
 import { addShell } from "./shell.ts";
@@ -57,6 +58,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addRemove,
     addMember,
     addPromote,
+    addRollForward,
     addBackup,
     addRestore,
     addChanges,

@@ -14,7 +14,7 @@ import type { TlsFiles } from "../host/tls.ts";
 import { limits } from "../limits.ts";
 import { upstreamId } from "../node/tree/upstream.ts";
 import { type MemberKind, nodeIdPattern, type Settings } from "../vocabulary.ts";
-import { formatSize, parseAddress, parseSize } from "./archive/flags.ts";
+import { formatSize, parseAddress, parseDuration, parseSize } from "./archive/flags.ts";
 import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
 import { completeSettings, parseSettings } from "./operate/settings-text.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
@@ -42,6 +42,7 @@ type Flags = {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
+  readonly applyDelay?: string;
   readonly keepLog: string;
   readonly statementTimeout: string;
   readonly syncRate: string;
@@ -72,6 +73,11 @@ later); give every node the same:
 A node below others, in a tree of any depth: it serves reads, passes writes up, and does not count for the members. It
 follows the first of the nodes that answers; when that one dies, another, or whoever that one follows:
   paceline start --id e --dir /var/lib/paceline --listen 10.1.0.1:7001 --follow 10.0.0.2:7001,10.0.0.3:7001
+
+A follower that stays an hour behind: what somebody deletes by mistake is there for an hour (paceline roll-forward). It
+has the log at once and applies it late; it never votes and never leads. Give --apply-delay at every start:
+  paceline start --id f --dir /var/lib/paceline --listen 10.0.0.6:7001 --apply-delay 1h \\
+                 --join 10.0.0.1:7001 --kind learner        (or: --follow 10.0.0.2:7001)
 
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
 may talk SQL to the port: keep it on a private network.
@@ -119,6 +125,10 @@ export function addStart(program: Command, terminal: Terminal): void {
     )
     .option("--tls-key <file>", "private key of that certificate, PEM without a passphrase")
     .option("--tls-ca <file>", "CA that signs the certificates of all nodes of this cluster, PEM")
+    .option(
+      "--apply-delay <time>",
+      "stay so far behind the leader: 30s, 15m, 1h, 2d; for a learner, or with --follow",
+    )
     .option(
       "--keep-log <size>",
       "log kept for nodes that are behind; further back they copy pages",
@@ -225,6 +235,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     settings: agreeing(initialSettings(flags), cluster),
     secret: readSecret(flags.secretFile),
     tls: tlsFiles(flags),
+    applyDelayMs: applyDelay(flags, kind, cluster),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
     statementMs: Math.round(
       parseNumber(flags.statementTimeout, "--statement-timeout", statementSeconds) * 1000,
@@ -233,6 +244,22 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     readers: Math.round(parseNumber(flags.readers, "--readers", { min: 1, max: readersMax })),
     onEvent: (line) => say(terminal, line),
   };
+}
+
+/** What contradicts a delay by the flags alone; what the cluster says is looked at when the node opens. */
+function applyDelay(
+  { applyDelay: text, id, join }: Flags,
+  kind: MemberKind | undefined,
+  cluster: readonly MemberSpec[] | undefined,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const delayMs = parseDuration(text, "--apply-delay", limits.applyDelayMsMax);
+  const is = kindOf(id, kind, cluster) ?? (join === undefined ? undefined : "voter");
+  if (is === undefined || is === "learner") return delayMs;
+  throw misuse(
+    `--apply-delay is not for a ${is}: ${id} might have to lead, or has nothing to apply`,
+    "Only a learner (--join HOST:PORT --kind learner) or a node outside the membership (--follow) can be delayed.",
+  );
 }
 
 /** Undefined when the flags say nothing. Every node of a new cluster is given the same. */

@@ -5,6 +5,7 @@
 import type { Command } from "commander";
 import type { NodeStatus } from "../node/report/node-status.ts";
 import { defaultSettings } from "../vocabulary.ts";
+import { formatDuration } from "./archive/flags.ts";
 import { settingLines } from "./operate/settings-text.ts";
 import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
 import { formatTable } from "./table.ts";
@@ -114,8 +115,13 @@ function findDifferent({ nodes }: StatusAnswer): string | undefined {
   return undefined;
 }
 
-/** The kind, and the priority where somebody gave one. */
-function formatKind({ kind, priority }: NodeStatus): string {
+/** The kind, the priority where somebody gave one, and the delay. */
+function formatKind({ kind, priority, applyDelayMs, held }: NodeStatus): string {
+  if ((applyDelayMs ?? undefined) !== undefined) {
+    const where = held?.reached === true ? "held at" : "rolls forward to";
+    const still = (held ?? undefined) === undefined ? "" : `, ${where} ${held!.at}`;
+    return `${kind}, delayed ${formatDuration(applyDelayMs!)}${still}`;
+  }
   return (priority ?? 0) === 0 ? kind : `${kind}, priority ${priority}`;
 }
 

@@ -19,7 +19,9 @@ const run = (verb: string, ...args: string[]) => runCaptured([verb, "--url", nod
 test("every verb explains itself with an example and exits 0", async () => {
   const help = await runCaptured(["--help"]);
   assert.equal(help.status, 0);
-  for (const verb of "start status shell import verify switchover add remove".split(" ")) {
+  for (const verb of "start status shell import verify switchover add remove roll-forward".split(
+    " ",
+  )) {
     assert.match(help.out, new RegExp(`^  ${verb}\\b`, "m"));
     const { status, out } = await runCaptured([verb, "--help"]);
     assert.equal(status, 0);

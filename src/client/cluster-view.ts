@@ -99,13 +99,13 @@ export class ClusterView {
     return best;
   }
 
-  /** Nodes that may be read from, the best first. */
+  /** Nodes that may be read from, the best first. Not those that stay behind by intention. */
   readers(wish: ReadWish): WatchedNode[] {
     const leader = this.leader();
     const candidates: Candidate<WatchedNode>[] = [];
     for (const node of this.nodes) {
       const { seen, link } = node;
-      if (seen?.ready !== true || this.stateOf(node) !== "up") continue;
+      if (seen?.ready !== true || seen.delayed || this.stateOf(node) !== "up") continue;
       candidates.push({
         ...{ node, leads: node === leader, lagMs: this.lagMs(node), load: link.load },
         near: this.#isNear(node),

@@ -156,6 +156,16 @@ test("lag decides: the one behind is left alone, unless nobody else is there", a
   await assert.rejects(bounded, code("NOT_READY"));
 });
 
+test("nothing is read from a node that stays behind by intention, even while it lacks nothing", async (t) => {
+  const nodes = await TestNode.cluster(t, "a", "b", "c");
+  nodes[1]!.applyDelayMs = 3_600_000;
+  const db = await connected(t, nodes);
+  for (let i = 0; i < 6; i++) assert.equal(await answeredBy(db, read), "c");
+  nodes[2]!.stop();
+  assert.equal(await answeredBy(db, read), "a");
+  assert.equal(nodes[1]!.seen.length, 0);
+});
+
 test("a follower that does not reach the position is not waited for", async (t) => {
   const nodes = await TestNode.cluster(t, "a", "b");
   const db = await connected(t, nodes);

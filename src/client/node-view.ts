@@ -21,6 +21,8 @@ export type SeenNode = {
   readonly takesWrites: boolean;
   /** It has a database that it may read from. */
   readonly ready: boolean;
+  /** It shows the past by intention: nothing is read from it unasked. */
+  readonly delayed: boolean;
   readonly appliedLsn: number;
   /** Undefined: it has never been up to date. */
   readonly lagMs: number | undefined;
@@ -34,11 +36,13 @@ const membersMax = 1_000;
 export function decodeNode(text: string): SeenNode {
   const value = parse(text);
   const { id, clusterId, term, leader, takesWrites, ready, appliedLsn, lagMs, members } = value;
+  const { applyDelayMs } = value;
   if (typeof id !== "string" || typeof takesWrites !== "boolean" || typeof ready !== "boolean") {
     throw new ProtocolError("this is not the answer of a Paceline node");
   }
   return {
     ...{ id, takesWrites, ready },
+    delayed: typeof applyDelayMs === "number",
     clusterId: typeof clusterId === "string" ? clusterId : undefined,
     term: count(term) ?? 0,
     leader: typeof leader === "string" ? leader : undefined,

@@ -16,6 +16,8 @@ export class TestNode {
   term = 1;
   appliedLsn = 10;
   lagMs: number | null = 0;
+  /** A number on a node that stays behind by intention. */
+  applyDelayMs: number | null = null;
   clusterId = "c1";
   /** Answers questions; false lets them hang, as a half-open connection does. */
   speaks = true;
@@ -67,10 +69,10 @@ export class TestNode {
 
   #question(response: ServerResponse): void {
     if (!this.speaks) return void this.#held.push(response);
-    const { id, clusterId, term, leads, ready, appliedLsn, lagMs } = this;
+    const { id, clusterId, term, leads, ready, appliedLsn, lagMs, applyDelayMs } = this;
     const members = this.members.map((node) => ({ id: node.id, kind: "voter", url: node.url }));
     const leader = this.members.find((node) => node.leads)?.id ?? null;
-    const state = { takesWrites: leads, ready, appliedLsn, lagMs: leads ? 0 : lagMs };
+    const state = { takesWrites: leads, ready, appliedLsn, lagMs: leads ? 0 : lagMs, applyDelayMs };
     response.end(JSON.stringify({ id, clusterId, term, leader, ...state, members }));
   }
 

@@ -9,6 +9,7 @@ import type { LogStore } from "../log/log-store.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
+import { plantDelay } from "./delay/plant.ts";
 import { Keeping } from "./discarded/keeping.ts";
 import type { Links } from "./driver.ts";
 import { HandOver } from "./lead/hand-over.ts";
@@ -58,11 +59,16 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     damaged: (why) => running.onDamaged(why),
     failed: (error) => running.onFailed(error),
   });
+  const delayed = plantDelay(options, opened, {
+    ...{ applying, applied, node, lag },
+    failed: (error) => running.onFailed(error),
+  });
   const writes = assembleWrites(options, opened, consensus, whole);
   const reads = assembleReads(options, opened, consensus, { applied, applying });
   const leadership = () => node.leadership;
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
+    delayed: delayed !== undefined,
     addressOf: (id) => addressOf(node, tree, id),
     isUp: (id) => links.isUp(id),
   });
@@ -79,6 +85,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     database,
     applying,
     applied,
+    delayed,
     lag,
     discarded,
   };
@@ -244,6 +251,7 @@ type Cared = Pick<
   | "database"
   | "applying"
   | "applied"
+  | "delayed"
   | "lag"
   | "writes"
   | "discarded"
@@ -291,7 +299,10 @@ function assembleCare(
     bytesPerSecond: options.syncBytesPerSecond,
     openSync: (to) => links.openSync(to),
     ended: (leader, image) => whole().onPageSyncEnded(leader, image),
-    installed: (image) => whole().onInstalled(image.snapshot),
+    installed: ({ snapshot }) => {
+      whole().onInstalled(snapshot);
+      parts.delayed?.roll.jumpedTo(snapshot).catch((error) => whole().onFailed(error));
+    },
     failed: (error) => whole().onFailed(error),
   });
   const report = new StatusReport({
@@ -302,6 +313,7 @@ function assembleCare(
     lagEntries: () => lag.lagEntries(node.leadership.leading),
     takesWrites: () => writes.ready,
     inSync: () => [...whole().parts.copies.inSync],
+    delay: parts.delayed?.delay,
     discarded: () => parts.discarded.list().length,
     content: () => driver.contentOf(dir),
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),

@@ -26,6 +26,8 @@ import {
 } from "../vocabulary.ts";
 import { assemble } from "./assemble.ts";
 import { Database } from "./database.ts";
+import { cannotBeDelayed } from "./delay/delay.ts";
+import { readHold } from "./delay/hold-record.ts";
 import { DiscardedStore } from "./discarded/discarded-store.ts";
 import {
   type RewindRecord,
@@ -70,6 +72,8 @@ export type OpenOptions = {
   readonly follow: readonly string[];
   /** Where members are now, for those that are not where the log says. */
   readonly addressById: ReadonlyMap<NodeId, string>;
+  /** Entries are applied only so long after the leader committed them. Undefined: at once. */
+  readonly applyDelayMs?: number | undefined;
   readonly logRetentionBytes: number;
   readonly syncBytesPerSecond: number;
   /** Makes the links to the other nodes. */
@@ -93,6 +97,8 @@ export type Opened = {
   /** Where applying goes on. */
   readonly applied: EntryId;
   readonly discarded: DiscardedStore;
+  /** The entry that a delayed node is held at. */
+  readonly held: EntryId | undefined;
   randomHex(bytes: number): string;
   /** Lets another process have the directory. */
   unlock(): void;
@@ -115,6 +121,8 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
     const base = { ...initial, membership: options.initial, settings: defaultSettings };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
+    const held = await readHold(disk, dir);
+    refuseContradictions(options, log, held);
     let running: RunningNode | undefined;
     const database = new Database({
       ...{ dir, driver, onEvent: options.onEvent },
@@ -134,7 +142,7 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
     if (database.damage === undefined) await removeRewindRecord(disk, dir);
     const discarded = await DiscardedStore.open(disk, dir);
-    const opened = { identity, log, database, applied, discarded, randomHex, unlock };
+    const opened = { identity, log, database, applied, discarded, held, randomHex, unlock };
     running = assemble(options, opened);
     return running;
   } catch (error) {
@@ -169,6 +177,26 @@ async function withContacts(
   }
   const contacts = [...options.contacts, ...(await join.membersBy(at))];
   return { ...options, initial: [], contacts };
+}
+
+/** A node that shows the past must not be one that may have to lead, and one that is held must not forget it. */
+function refuseContradictions(
+  { self, witness, applyDelayMs }: OpenOptions,
+  log: LogStore,
+  held: EntryId | undefined,
+): void {
+  if (applyDelayMs === undefined) {
+    if (held === undefined) return;
+    throw new ClientError(
+      "NOT_DELAYED",
+      `${self} is held at ${formatPosition(held)} by paceline roll-forward; without a delay it would apply ` +
+        "everything now. Start it with --apply-delay as before, then: paceline roll-forward --resume",
+    );
+  }
+  const membership = log.memberships().at(-1)?.membership ?? log.base.membership;
+  const kind = membership.find((member) => member.id === self)?.kind;
+  const refused = witness === true ? "witness" : kind;
+  if (refused !== undefined && refused !== "learner") throw cannotBeDelayed(self, refused);
 }
 
 const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");

@@ -20,18 +20,21 @@ import type { LogStore } from "../log/log-store.ts";
 import { decodeGenesis, encodeGenesis } from "../payload/genesis.ts";
 import { isCaretaker } from "../raft/rule/priority.ts";
 import type { ImageId } from "../sync/ports.ts";
-import type {
-  Entry,
-  EntryId,
-  Lsn,
-  Membership,
-  NodeId,
-  Settings,
-  SnapshotId,
-  Term,
+import {
+  type Entry,
+  type EntryId,
+  formatPosition,
+  type Lsn,
+  type Membership,
+  type NodeId,
+  type Settings,
+  type SnapshotId,
+  type Term,
 } from "../vocabulary.ts";
 import type { Applying } from "./applying.ts";
 import type { Database } from "./database.ts";
+import { cannotBeDelayed, type Delay } from "./delay/delay.ts";
+import type { RollForward } from "./delay/roll-forward.ts";
 import type { DiscardedStore } from "./discarded/discarded-store.ts";
 import type { Keeping } from "./discarded/keeping.ts";
 import type { DatabaseDriver, Links } from "./driver.ts";
@@ -71,6 +74,8 @@ export type NodeParts = {
   readonly database: Database;
   readonly applying: Applying;
   readonly applied: Waiters;
+  /** On a node that stays behind by intention. */
+  readonly delayed: { readonly delay: Delay; readonly roll: RollForward } | undefined;
   readonly lag: Lag;
   readonly writes: Writes;
   readonly reads: Reads;
@@ -103,6 +108,8 @@ export class RunningNode {
   #genesisTerm: Term | undefined;
   /** As last looked at. */
   #membership: Membership | undefined;
+  /** That pages are not copied to a node that is held has been told. */
+  #toldHeld = false;
   #stopped = false;
   #hasFailed = false;
 
@@ -113,7 +120,7 @@ export class RunningNode {
   /** Sets the timers going. */
   begin(): void {
     const { clock, node, tree, upkeep, members, writes, copies, database, identity } = this.parts;
-    node.setElectable(database.damage === undefined);
+    node.setElectable(database.damage === undefined && this.parts.delayed === undefined);
     this.#cancels.push(
       clock.every(limits.tickMs, () => this.#guard(() => node.tick())),
       clock.every(limits.heartbeatMs, () => this.#guard(() => tree.tick())),
@@ -146,21 +153,29 @@ export class RunningNode {
   }
 
   onCommitted(lsn: Lsn): void {
-    const { applying, tree } = this.parts;
-    applying.applyTo(lsn);
+    const { applying, delayed, tree } = this.parts;
+    if (delayed === undefined) applying.applyTo(lsn);
+    else delayed.delay.onCommitted(lsn);
     tree.relay.onCommitted();
     this.#takeLead();
     this.#checkKind();
   }
 
-  /** What the cluster takes this node for must be what its directory is. A witness learns of members only here. */
+  /**
+   * What the cluster takes this node for must be what its directory is. A witness learns of members only here, and a
+   * delayed node learns of them before it applies them.
+   */
   #checkKind(): void {
-    const { node, identity, neighbours, self } = this.parts;
+    const { node, identity, neighbours, delayed, self } = this.parts;
     const { membership } = node.status();
     if (membership === this.#membership) return;
     this.#membership = membership;
-    if (identity.witness) neighbours.update();
+    if (identity.witness || delayed !== undefined) neighbours.update();
     const kind = membership.find((member) => member.id === self)?.kind;
+    if (delayed !== undefined && kind !== undefined && kind !== "learner") {
+      this.onFailed(cannotBeDelayed(self, kind));
+      return;
+    }
     if (kind === undefined || (kind === "witness") === identity.witness) return;
     const is = identity.witness ? "a witness, without a database" : "a node with a database";
     this.onFailed(
@@ -227,6 +242,7 @@ export class RunningNode {
   onNote(from: NodeId, note: Note): void {
     const { node, neighbours, pageSyncing, logStart, identity, handOver, copies } = this.parts;
     if (note.note === "pageSyncWanted") {
+      if (this.#isHeld()) return;
       if (!identity.witness) pageSyncing.receive(note.clusterId);
     } else if (note.note === "prepareLead") {
       void handOver.prepare(from);
@@ -238,6 +254,21 @@ export class RunningNode {
     else if (note.note === "tellApplied") this.#tellApplied(from, note.lsn);
     else if (note.note === "applied") copies.appliedBy(from, note.lsn);
     else node.pageSyncEnded(from, note.lsn);
+  }
+
+  /** What an operator is looking at is not overwritten. */
+  #isHeld(): boolean {
+    const { delayed, database, onEvent } = this.parts;
+    const held = delayed?.delay.held;
+    if (held === undefined || database.damage !== undefined) return false;
+    if (!this.#toldHeld) {
+      onEvent(
+        `the log of the cluster no longer reaches back to this node, which is held at ${formatPosition(held)}; ` +
+          "it copies pages, and is as new as the leader then, once it is told to resume",
+      );
+    }
+    this.#toldHeld = true;
+    return true;
   }
 
   #tellApplied(leader: NodeId, lsn: Lsn): void {
@@ -280,8 +311,9 @@ export class RunningNode {
 
   /** The cluster lost what was here from `from` on; other entries take these positions. */
   onRewound(from: Lsn): void {
-    const { applied, reads, report, lag } = this.parts;
+    const { applied, delayed, reads, report, lag } = this.parts;
     applied.rewindTo(from);
+    delayed?.roll.rewindTo(from).catch((error) => this.onFailed(error));
     reads.rewindTo(from);
     report.forgetFrom(from);
     lag.applied(applied.reached);
@@ -289,8 +321,9 @@ export class RunningNode {
 
   /** The log, and the database if there is one, are now at the snapshot. */
   onInstalled({ lsn }: Pick<SnapshotId, "lsn">): void {
-    const { applied, writes, report, lag, neighbours } = this.parts;
+    const { applied, delayed, writes, report, lag, neighbours } = this.parts;
     if (lsn < applied.reached) this.onRewound((lsn + 1) as Lsn);
+    delayed?.delay.jumpedTo(lsn);
     neighbours.update();
     report.remember(lsn);
     lag.applied(lsn);
@@ -342,6 +375,7 @@ export class RunningNode {
     writes.close();
     node.stop();
     links.close();
+    this.parts.delayed?.delay.close();
     await applying.pause();
     await database.close();
     await log.close();
@@ -373,6 +407,8 @@ export class RunningNode {
       lagMs: lag.lagMs(leading) ?? -1,
       lagEntries: lag.lagEntries(leading) ?? -1,
       lagBytes: report.local().lagBytes ?? -1,
+      applyDelayMs: this.parts.delayed?.delay.delayMs ?? 0,
+      held: this.parts.delayed?.delay.held === undefined ? 0 : 1,
       logBytes: log.bytes,
       walFrames: database.served?.walFrames ?? 0,
       databasePages: database.served?.pageCount ?? 0,

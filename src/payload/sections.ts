@@ -118,6 +118,15 @@ export function appliedSection(sections: Sections): Uint8Array | undefined {
   return sections.logKind === "statements" ? sections.statements : sections.changes;
 }
 
+/** The leader's wall clock at the commit, without looking at what was committed. Throws CorruptionError. */
+export function commitTimeOf(body: Uint8Array): number {
+  if (body[0] === kinds.pages) return pagesHeader(body).committedAtMs;
+  checkedHead(body);
+  const committedAtMs = viewOf(body).getFloat64(8);
+  if (!Number.isFinite(committedAtMs)) throw corrupt(8, "commit time is no number");
+  return committedAtMs;
+}
+
 /** Whether a body has more than pages, or none: one byte decides. */
 export function hasSections(body: Uint8Array): boolean {
   return body[0] === kinds.sections;

@@ -1,6 +1,6 @@
 /**
  * What an operator does with a cluster: verify, switch over, add and remove members, change
- * settings. Any node takes them.
+ * settings. Any node takes them. What is about one node, promoting it or rolling it forward, is asked of that node.
  *
  * A web page that the operator happens to look at must not be able to do these things: browsers send an Origin, and
  * one that is not this server's own is refused [hostile-cases 25].
@@ -41,6 +41,19 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
       throw new ClientError("BAD_REQUEST", "acceptLoss must be true or false");
     }
     return sendJson(reply, 200, withNulls(await backend.promote(acceptLoss)));
+  });
+
+  app.post("/admin/roll-forward", ours, async (request, reply) => {
+    const { to, resume } = parseJsonObject(request.body);
+    const isTarget = typeof to === "string" || typeof to === "number";
+    if (isTarget === (resume === true)) {
+      throw new ClientError(
+        "BAD_REQUEST",
+        'say either {"to": POSITION or TIME} or {"resume": true}',
+      );
+    }
+    const answer = await backend.rollForward(isTarget ? String(to) : undefined);
+    return sendJson(reply, 200, withNulls(answer));
   });
 
   app.post("/admin/members", ours, async (request, reply) => {

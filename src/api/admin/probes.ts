@@ -41,6 +41,9 @@ export function addProbeRoutes(app: FastifyInstance, { backend, node, version }:
         : "has no database that it may serve yet";
       throw new ClientError("NOT_READY", `node ${node} ${why}`);
     }
+    if (bound === undefined && backend.isDelayed()) {
+      throw new ClientError("TOO_STALE", `node ${node} is delayed, and shows the past`);
+    }
     const lagMs = backend.isLeader() ? 0 : backend.lagMs();
     if (bound !== undefined && (lagMs === undefined || lagMs > bound)) {
       const lag = lagMs === undefined ? "an unknown time" : `${Math.ceil(lagMs)} ms`;

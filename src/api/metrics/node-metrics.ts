@@ -125,6 +125,8 @@ const helpByName: Readonly<Record<string, string>> = {
   lagEntries:
     "Entries that the leader was last heard to have committed and this node lacks; -1 when unknown.",
   lagBytes: "About how many bytes of the log those entries are; -1 when unknown.",
+  applyDelayMs: "On a delayed follower, how long after the leader's commit it applies; else 0.",
+  held: "1 while a delayed follower stays where an operator rolled it forward to.",
   logBytes: "Size of the replication log on disk.",
   walFrames: "Frames in the served WAL.",
   databasePages: "Pages of the served database.",

@@ -1,5 +1,5 @@
 /**
- * Values of options that more than one verb takes: sizes and addresses. Each throws a misuse that shows what a good
+ * Values of options: sizes, addresses and durations. Each throws a misuse that shows what a good
  * one looks like.
  */
 
@@ -23,6 +23,26 @@ export function parseSize(text: string, flag: string): number {
   const bytes = Math.round(Number(match[1]) * 1024 ** power);
   if (!Number.isSafeInteger(bytes)) throw misuse(`${flag}: ${text} is more than there is`);
   return bytes;
+}
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `500ms`, `90s`, `15m`, `1h`, `2d` as milliseconds, from 1 to `max`. */
+export function parseDuration(text: string, flag: string, max: number): number {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)$/i.exec(text.trim());
+  if (match === null) {
+    throw misuse(`${flag}: "${text}" is not a duration`, "For example 30s, 15m, 1h or 2d");
+  }
+  const ms = Math.round(Number(match[1]) * unitMs[match[2]!.toLowerCase() as keyof typeof unitMs]);
+  if (ms >= 1 && ms <= max) return ms;
+  throw misuse(`${flag}: ${text} is not from 1ms to ${formatDuration(max)}`);
+}
+
+/** Milliseconds as what parseDuration reads. */
+export function formatDuration(ms: number): string {
+  const units = Object.entries(unitMs).reverse();
+  const [unit, size] = units.find(([, each]) => ms >= each && ms % each === 0) ?? ["ms", 1];
+  return `${ms / size}${unit}`;
 }
 
 /** Bytes as what parseSize reads. */

@@ -63,9 +63,22 @@ export class Lag {
   /** When this node last surely had everything. */
   #currentMs: number | undefined;
   #applied = 0 as Lsn;
+  /** How long this copy lacks something that it has and does not apply yet; undefined when it lacks no such thing. */
+  #delayedMs: () => number | undefined = () => undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** This copy stays behind by intention, and knows by how much. */
+  delayedBy(delayedMs: () => number | undefined): void {
+    this.#delayedMs = delayedMs;
+  }
+
+  /** How far a log is behind, durable up to `lsn`, whatever is applied of it. Undefined as lagMs. */
+  logLagMs(lsn: Lsn): number | undefined {
+    if (this.#heardMs === undefined || lsn < this.#leaderCommitted) return undefined;
+    return Math.max(0, Math.ceil(this.#clock.nowMs() - this.#heardMs));
   }
 
   /** Whoever is heard from now on has another clock. */
@@ -96,6 +109,8 @@ export class Lag {
   /** Milliseconds, rounded up. */
   lagMs(leading: boolean): number | undefined {
     if (leading) return 0;
+    const delayedMs = this.#delayedMs();
+    if (delayedMs !== undefined) return Math.ceil(delayedMs);
     if (this.#currentMs === undefined) return undefined;
     return Math.max(0, Math.ceil(this.#clock.nowMs() - this.#currentMs));
   }

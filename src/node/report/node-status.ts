@@ -51,6 +51,10 @@ export type NodeStatus = {
   readonly downstream?: readonly { readonly id: NodeId; readonly address: string }[] | undefined;
   /** By word of the leader: it has everything but what is on its way. Not known while no leader answers. */
   readonly inSync?: boolean | undefined;
+  /** Entries are applied here only so long after the leader committed them. */
+  readonly applyDelayMs?: number | undefined;
+  /** A delayed node that was rolled forward stays at this position; `reached`: it is there. */
+  readonly held?: { readonly at: string; readonly reached: boolean } | undefined;
   /** Directories in discarded/: entries that the cluster lost and that this node has kept. */
   readonly discarded?: number | undefined;
   /** On the leader only. */
@@ -100,6 +104,8 @@ export type NodeVerdict = {
   readonly pages: number | undefined;
   /** Pages whose content is not what it should be. */
   readonly damaged: readonly Pgno[];
+  /** It stays behind by intention: what it shows may be too old to be compared. */
+  readonly delayed?: boolean;
   /** Under a logical log kind: checksums of the rows of each table, and where the node was when it read them. */
   readonly content?: { readonly lsn: Lsn; readonly tables: Readonly<Record<string, string>> };
   /** What is wrong, for people. Undefined when nothing is. */

@@ -71,6 +71,17 @@ export class Reads {
     this.#sessionLsn = Math.min(this.#sessionLsn, from - 1) as Lsn;
   }
 
+  /**
+   * Whether this copy, if it stays behind by intention, does not have what is asked for, so that another node must
+   * answer: here it would come too late.
+   */
+  lacks({ consistency, minPosition }: ReadOptions): boolean {
+    const { reached } = this.#ports.applied;
+    if ((minPosition?.lsn ?? 0) > reached) return true;
+    if (consistency.type === "session") return this.#sessionLsn > reached;
+    return consistency.type !== "stale";
+  }
+
   /** Runs a read-only unit. Throws ClientError: TOO_STALE, NO_LEADER, NOT_READY, STATEMENT_TIMEOUT. */
   async run(unit: Unit, options: ReadOptions): Promise<ReadAnswer> {
     const byLease = await this.#awaitConsistency(options);

@@ -2,7 +2,8 @@
  * Where a request runs. Any node takes any request: reads run here, writes and write transactions on the leader,
  * wherever it is; while there is no leader a request that was surely not started waits for one.
  *
- * A witness has nothing to read from: it passes every request on to the leader.
+ * A witness has nothing to read from: it passes every request on to the leader. So does a delayed node with reads that
+ * ask for more than it shows.
  *
  * A request is sent on at most once after it may have been started: what happened then is UNKNOWN_OUTCOME, not a
  * reason to try again [decision: unknown is an outcome].
@@ -39,6 +40,8 @@ export type RoutePorts = {
   readonly self: NodeId;
   /** No database here. */
   readonly witness: boolean;
+  /** This node stays behind by intention: what asks for more than it has goes to the leader. */
+  readonly delayed: boolean;
   readonly clock: Clock;
   readonly reads: Reads;
   readonly writes: Writes;
@@ -113,13 +116,16 @@ export class Routing {
   }
 
   #route(unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    const { reads, self, witness } = this.#ports;
+    const { reads, self, witness, delayed } = this.#ports;
     if (options.session !== undefined) return this.#continue(unit, options, options.session);
     const access = accessOf(unit);
     if (access === "write") return this.#onLeader(unit, options, false);
     if (witness) return this.#onLeader(unit, options, !isContent(options));
     if (options.consistency.type === "leader" && !this.#ports.leadership().leading) {
       return this.#onLeader(unit, options, true);
+    }
+    if (delayed && reads.lacks(options)) {
+      return this.#onLeader(unit, options, !isContent(options));
     }
     if (access === "read-transaction") return reads.begin(unit, options, self);
     return this.#readHere(unit, options);

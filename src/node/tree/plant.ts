@@ -47,12 +47,16 @@ export function plantTree(
 }
 
 function makeRelay(
-  { self, clock, onEvent }: OpenOptions,
+  { self, clock, onEvent, applyDelayMs }: OpenOptions,
   { log, identity }: Pick<Opened, "log" | "identity">,
   { links, lag, node, failed }: Ground,
 ): Relay {
   const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]): void => {
-    const lagMs = lag.lagMs(node().leadership.leading);
+    // What goes down comes from the log: those below a delayed node need not be as old as its database.
+    const lagMs =
+      applyDelayMs === undefined
+        ? lag.lagMs(node().leadership.leading)
+        : lag.logLagMs(log.last.lsn);
     links.send(envelope.to, { ...envelope, lagMs }, entries);
   };
   const outbox = new Outbox(log, send, { onProblem: onEvent, failed });
