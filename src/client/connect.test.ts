@@ -184,7 +184,8 @@ test("what the caller asks for travels in headers", async (t) => {
   const last = () => nodes[0]!.seen.at(-1)!.headers;
   await db.execute(write);
   assert.equal(last()["paceline-ack"], "all");
-  await db.execute(write, { ack: "applied", ackTimeoutMs: 500 });
+  nodes[0]!.acked = "quorum";
+  assert.equal((await db.execute(write, { ack: "applied", ackTimeoutMs: 500 })).acked, "quorum");
   assert.equal(last()["paceline-ack"], "applied;timeoutMs=500");
   await db.execute(read, { consistency: { maxLagMs: 70 } });
   assert.equal(last()["paceline-consistency"], "bounded;maxLagMs=70");

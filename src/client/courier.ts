@@ -19,6 +19,7 @@ import { ClientError, type ErrorCode, errorCodes, messageOf } from "../base/erro
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { EntryId } from "../vocabulary.ts";
+import { type Ack, ackFrom } from "./ack.ts";
 import type { ClusterView, WatchedNode } from "./cluster-view.ts";
 import { Broken, NotSent, type Received } from "./node-link.ts";
 
@@ -47,6 +48,8 @@ export type Delivered = {
   /** Set while the stream is open. */
   readonly baton: string | undefined;
   readonly position: EntryId;
+  /** Of what was committed: the copies that it has. */
+  readonly acked: Ack | undefined;
   readonly headers: Received["headers"];
 };
 
@@ -183,7 +186,8 @@ function opened(node: WatchedNode, received: Received): Delivered {
   // A unit that was refused as a whole ran nowhere, so it has no position; its results all say why.
   if (position === undefined) throw refusalOf(text, `${node.url} told no position`);
   const baton = /^\{"baton":"([^"]*)"/.exec(text)?.[1];
-  return { node, text, baton, position, headers };
+  const acked = ackFrom(headers["paceline-acked"]);
+  return { node, text, baton, position, acked, headers };
 }
 
 function refusalOf(text: string, otherwise: string): ClientError | Broken {

@@ -18,7 +18,10 @@ export class PacelineError extends Error {
   }
 }
 
-/** The write may have happened, or may still happen. Look, or repeat it in a way that cannot count twice. */
+/**
+ * The write may have happened, or may still happen. Look (`consistency: "linearizable"`: a follower may not have it
+ * yet), or repeat it in a way that cannot count twice.
+ */
 export class UnknownOutcomeError extends PacelineError {
   override readonly name = "UnknownOutcomeError";
 }

@@ -7,6 +7,7 @@
 
 import type { SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
 import { type EntryId, formatPosition, parsePosition, zeroEntryId } from "../vocabulary.ts";
+import type { Ack } from "./ack.ts";
 import type { Courier, Delivered, Parcel } from "./courier.ts";
 import { PacelineError, publicError, statementError } from "./errors.ts";
 import { Transaction } from "./transaction.ts";
@@ -21,15 +22,12 @@ export type Consistency =
   | "linearizable"
   | { readonly maxLagMs: number };
 
-/** How many copies a write waits for, beyond what the cluster's own rule asks. */
-export type Ack = "leader" | "one" | "quorum" | "all" | "applied";
-
 export type CallOptions = {
   /** Of reads. Default: session. */
   readonly consistency?: Consistency;
   /** Of writes. Default: what the cluster's rule says. */
   readonly ack?: Ack;
-  /** Within this time the copies of `ack` must be there. */
+  /** Within this time the copies of `ack` must be there, else UnknownOutcomeError: 1 to 30000. */
   readonly ackTimeoutMs?: number;
   /** Gives up waiting. What was sent may happen all the same: a write is then of unknown outcome. */
   readonly signal?: AbortSignal;
@@ -60,7 +58,7 @@ export class Session {
   async execute(statement: Statement, options: CallOptions = {}): Promise<Result> {
     const unit = { requests: [{ type: "execute" as const, stmt: stmtOf(statement) }] };
     const delivered = await this.#run(unit, options);
-    return resultOf(responsesOf(delivered.text)[0]?.result);
+    return resultOf(responsesOf(delivered.text)[0]?.result, delivered.acked);
   }
 
   /** All or nothing, as one transaction. Throws what the first failed statement said. */
@@ -70,7 +68,8 @@ export class Session {
   ): Promise<readonly Result[]> {
     const request = atomically(statements.map(stmtOf));
     const delivered = await this.#run({ requests: [request] }, options);
-    return batchResults(responsesOf(delivered.text)[0]?.result, statements.length);
+    const wire = responsesOf(delivered.text)[0]?.result;
+    return batchResults(wire, statements.length).map((each) => resultOf(each, delivered.acked));
   }
 
   /**
@@ -172,7 +171,7 @@ function atomically(stmts: readonly Stmt[]): SqlRequest {
   };
 }
 
-function batchResults(wire: unknown, count: number): readonly Result[] {
+function batchResults(wire: unknown, count: number): readonly unknown[] {
   const { step_results, step_errors } = wire as {
     readonly step_results: readonly unknown[];
     readonly step_errors: readonly (object | null)[];
@@ -180,5 +179,5 @@ function batchResults(wire: unknown, count: number): readonly Result[] {
   // The ROLLBACK at the end fails when there is nothing to roll back; that says nothing.
   const failed = step_errors.slice(0, count + 2).find((error) => error !== null);
   if (failed !== undefined && failed !== null) throw statementError(failed);
-  return step_results.slice(1, count + 1).map(resultOf);
+  return step_results.slice(1, count + 1);
 }

@@ -18,6 +18,8 @@ export class TestNode {
   lagMs: number | null = 0;
   /** A number on a node that stays behind by intention. */
   applyDelayMs: number | null = null;
+  /** What its answers say that writes have. */
+  acked: string | undefined;
   clusterId = "c1";
   /** Answers questions; false lets them hang, as a half-open connection does. */
   speaks = true;
@@ -86,6 +88,7 @@ export class TestNode {
         JSON.stringify({ baton: null, results: [{ type: "error", error }] }),
       );
     }
+    if (this.acked !== undefined) response.setHeader("paceline-acked", this.acked);
     response.setHeader("paceline-position", `${this.appliedLsn}@${this.term}`);
     const result = {
       cols: [{ name: "node" }],

@@ -4,6 +4,7 @@
  */
 
 import type { EntryId } from "../vocabulary.ts";
+import type { Ack } from "./ack.ts";
 import type { WatchedNode } from "./cluster-view.ts";
 import type { Courier } from "./courier.ts";
 import { PacelineError, publicError } from "./errors.ts";
@@ -45,8 +46,9 @@ export class Transaction {
     return result;
   }
 
-  async commit(): Promise<void> {
-    await this.execute("COMMIT");
+  /** Resolves with the copies that it has; undefined when nothing was changed. */
+  async commit(): Promise<Ack | undefined> {
+    return (await this.execute("COMMIT")).acked;
   }
 
   /** Never fails: what cannot be rolled back has been, or will be. */
@@ -76,7 +78,7 @@ export class Transaction {
       });
       this.#baton = delivered.baton;
       saw(delivered.position);
-      return resultOf(responsesOf(delivered.text)[0]?.result);
+      return resultOf(responsesOf(delivered.text)[0]?.result, delivered.acked);
     } catch (error) {
       throw publicError(error);
     }

@@ -8,6 +8,7 @@
  */
 
 import type { Stmt, Value } from "../db/sql/request.ts";
+import type { Ack } from "./ack.ts";
 
 /** What a column may hold. */
 export type SqlValue = null | number | bigint | string | Uint8Array;
@@ -22,6 +23,11 @@ export type Result = {
   readonly rows: readonly Row[];
   readonly rowsAffected: number;
   readonly lastInsertRowid: bigint | undefined;
+  /**
+   * Of what was committed: the copies that it had when it was answered. As many as were asked for or the cluster's rule
+   * says, whichever is more; fewer only where the cluster is set to degrade.
+   */
+  readonly acked?: Ack | undefined;
 };
 
 /** A statement: text alone, or with arguments for its `?`, or by name for its `:name`. */
@@ -52,7 +58,7 @@ type WireResult = {
   readonly last_insert_rowid: string | null;
 };
 
-export function resultOf(wire: unknown): Result {
+export function resultOf(wire: unknown, acked: Ack | undefined): Result {
   const { cols, rows, affected_row_count, last_insert_rowid } = wire as WireResult;
   const columns = cols.map(({ name }) => name ?? "");
   return {
@@ -62,6 +68,7 @@ export function resultOf(wire: unknown): Result {
     ),
     rowsAffected: affected_row_count,
     lastInsertRowid: last_insert_rowid === null ? undefined : BigInt(last_insert_rowid),
+    ...(acked === undefined ? {} : { acked }),
   };
 }
 

@@ -101,7 +101,7 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
 
   #answer(
     unit: Unit,
-    { node, text, baton, position, headers }: Delivered,
+    { node, text, baton, position, acked, headers }: Delivered,
     stream: { readonly reads: boolean; readonly session: string | undefined },
   ): RunAnswer {
     let session: string | undefined;
@@ -111,7 +111,8 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
     }
     const setting = headers["paceline-foreign-keys"];
     const foreignKeys = setting === undefined ? undefined : setting === "on";
-    return { results: resultsOf(text, unit.requests.length), position, session, foreignKeys };
+    const results = resultsOf(text, unit.requests.length);
+    return { results, position, session, acked, foreignKeys };
   }
 }
 

@@ -42,6 +42,7 @@ async function run(url: string, sql: string, headers: Headers = {}) {
     code: results[0].error?.code as string | undefined,
     node: results[0].response?.result.rows[0][0].value as string | undefined,
     position: response.headers.get("paceline-position"),
+    acked: response.headers.get("paceline-acked"),
   };
 }
 
@@ -153,7 +154,8 @@ test("what a client may not say", async (t) => {
   assert.equal((await post({ "paceline-min-position": "soon" })).status, 400);
   const operation = await fetch(`${url}/admin/switchover`, { method: "POST" });
   assert.equal(operation.status, 404, "operations are for the nodes");
-  await run(url, write, { "paceline-ack": "all;timeoutMs=5" });
+  nodes[0]!.acked = "quorum";
+  assert.equal((await run(url, write, { "paceline-ack": "all;timeoutMs=5" })).acked, "quorum");
   assert.equal(nodes[0]!.seen.at(-1)?.headers["paceline-ack"], "all;timeoutMs=5");
 });
 
