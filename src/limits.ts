@@ -186,6 +186,18 @@ export const limits = {
 
   /** Change streams that are open on a node at the same time. */
   changeStreamsMax: 64,
+  /** Bytes that a change stream over WebSocket gives to the kernel at once, so that progress can be seen. */
+  changeFragmentBytes: 256 * KiB,
+  /** Bytes of it that wait to be taken before the stream waits. */
+  changeBufferBytesMax: 1 * MiB,
+  /** One message of its consumer, who has nothing to say. */
+  changeClientBytesMax: 1 * KiB,
+  /** Between two pings to its consumer. */
+  changePingMs: 20_000,
+  /** A consumer that neither answered nor took anything for so long is gone. */
+  changeSilentMs: 60_000,
+  /** A consumer has so long to answer that the stream is closed. */
+  changeCloseMs: 2_000,
 
   // Peers.
   /** Between two pulses of a link. Seven fit into `peerSilentMs`. */

@@ -3,6 +3,7 @@
 import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { RealClock } from "../host/clock.ts";
+import type { Feed } from "../node/changes/feed.ts";
 import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
@@ -36,6 +37,7 @@ export class ScriptedBackend implements Backend {
   leads = true;
   isUp = true;
   lag: number | undefined = 0;
+  feed: Feed | undefined;
   /** What `run` does. */
   answer: (unit: Unit, options: RunOptions) => RunAnswer | Promise<RunAnswer> = (unit) =>
     okAnswer(unit);
@@ -131,7 +133,8 @@ export class ScriptedBackend implements Backend {
     this.added.push(member);
   }
 
-  changes(): never {
+  changes(): Feed {
+    if (this.feed !== undefined) return this.feed;
     throw new ClientError("NOT_RECORDED", "nothing is recorded");
   }
 

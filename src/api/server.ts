@@ -1,6 +1,6 @@
 /**
  * The outside of a node: one HTTP server with all endpoints, on one port. Connections that ask for an upgrade to
- * `paceline-peer` (links between nodes) or `paceline-copy` (backups) are handed over.
+ * `paceline-peer` (links between nodes) or `paceline-copy` (backups) are handed over; change streams take WebSocket.
  *
  * Not here: HTTP itself and its bounds (http/), what requests mean (hrana/, admin/, internal.ts), what a node
  * is (the Backend).
@@ -58,6 +58,8 @@ type Parts = {
 
 const peerProtocol = "paceline-peer";
 const upgradeOf = (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() ?? "";
+const isFollowed = (request: IncomingMessage) =>
+  [peerProtocol, copyProtocol].includes(upgradeOf(request)) || ChangeStreams.isAskedFor(request);
 
 export class ApiServer {
   readonly #app: FastifyInstance;
@@ -79,7 +81,7 @@ export class ApiServer {
   static async listen(options: ApiOptions): Promise<ApiServer> {
     const { backend, secret, node, clock } = options;
     const { onFault } = options;
-    const app = makeServer({ onFault, upgrades: [peerProtocol, copyProtocol] });
+    const app = makeServer({ onFault, isFollowed });
     const streams = new Streams({
       node,
       secret,
@@ -97,7 +99,7 @@ export class ApiServer {
     addHranaRoutes(app, { backend, streams });
     addProbeRoutes(app, options);
     addOperationRoutes(app, backend);
-    const changes = new ChangeStreams(backend);
+    const changes = new ChangeStreams(backend, clock);
     changes.add(app);
     const { door } = options;
     addInternalRoutes(app, {
@@ -109,7 +111,8 @@ export class ApiServer {
     );
     app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       (socket as Socket).setTimeout(0);
-      if (upgradeOf(request) === copyProtocol) options.onCopy(socket, head);
+      if (ChangeStreams.isAskedFor(request)) changes.accept(request, socket, head);
+      else if (upgradeOf(request) === copyProtocol) options.onCopy(socket, head);
       else if (door?.refusal(socket) !== undefined) door.turnAway(socket);
       else options.onPeer(socket, head);
     });
@@ -136,7 +139,7 @@ export class ApiServer {
    * through this port, links between nodes included. Links are needed to finish writes, so close those after this.
    */
   async close(): Promise<void> {
-    this.#changes.close();
+    await this.#changes.close();
     this.#door?.close();
     await this.#traffic.drain();
     this.#streams.close();

@@ -70,7 +70,7 @@ export class Router {
     const view = new ClusterView({ urls: options.nodes, clock, prefer, connections, onEvent });
     const courier = new Courier({ view, clock, waitMs, readLagMs: maxLagMs });
     const backend = new RoutedBackend(courier);
-    const app = makeServer({ onFault, upgrades: [] });
+    const app = makeServer({ onFault, isFollowed: () => false });
     const streams = new Streams({
       ...{ node: nodeId("router"), secret: randomBytes(32).toString("hex"), clock },
       closeSession: (session) => backend.closeSession(session),

@@ -18,7 +18,10 @@ export type ProbePorts = {
 export function addProbeRoutes(app: FastifyInstance, { backend, node, version }: ProbePorts): void {
   app.get("/", (request, reply) => {
     if (request.headers.upgrade?.toLowerCase() === "websocket") {
-      throw new ClientError("NOT_FOUND", "WebSocket is not served; use http:// instead of ws://");
+      throw new ClientError(
+        "NOT_FOUND",
+        "SQL over WebSocket is not served; use http:// instead of ws://",
+      );
     }
     return reply.type("text/plain").send(welcome(node, version, roleOf(backend)));
   });
@@ -90,6 +93,7 @@ Connect with any libSQL client: give it this URL (http://host:port).
   GET  /status              the cluster and its nodes
   GET  /node                this node alone, for clients and routers
   GET  /health  /leader  /replica?maxLagMs=1000     for load balancers
+  GET  /changes?from=42@3   what is committed, row by row; also over WebSocket
   GET  /metrics             for Prometheus
   POST /v2/pipeline         SQL, for example
        {"requests":[{"type":"execute","stmt":{"sql":"select 1"}},{"type":"close"}]}

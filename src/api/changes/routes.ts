@@ -1,43 +1,45 @@
 /**
- * `GET /changes`: the change stream as server-sent events [WHATWG HTML, server-sent events].
+ * `GET /changes`: the change stream, as server-sent events [WHATWG HTML, server-sent events] or, where an upgrade is
+ * asked for, over WebSocket (web-socket.ts). What may be asked and what is told: event-json.ts.
  *
- *   ?from=42@3          after this position; without it, from now on; `from=0` is the beginning of the log
- *   Last-Event-ID       goes before `from`: what a browser sends when it connects again
- *   ?tables=a,b         rows of these tables only; statements always
- *
- *   event: change       data: JSON (change-json.ts), id: the position to go on from
- *   event: gap          changes that were not recorded: a copy that was kept by this stream must be made anew
- *   event: error        data: { code, message }: the stream has ended
+ *   event: change       data: JSON, id: the position to go on from
+ *   event: gap          the same
+ *   event: error        data: { code, message, … }: the stream has ended
  *   : idle              nothing new for a while
  *
  * What the consumer does not take is not read from the log: a slow consumer costs its place and one event.
  */
 
 import { once } from "node:events";
-import type { ServerResponse } from "node:http";
-import type { FastifyInstance, FastifyRequest } from "fastify";
-import { ClientError, messageOf } from "../../base/errors.ts";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { FastifyInstance } from "fastify";
+import { ClientError } from "../../base/errors.ts";
+import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { FeedEvent } from "../../node/changes/feed.ts";
-import { type EntryId, formatPosition, parsePosition } from "../../vocabulary.ts";
+import { formatPosition } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
-import { type JsonStep, toJsonStep } from "./change-json.ts";
+import { eventJson, failureJson, failureOf, wishOf } from "./event-json.ts";
+import { acceptWebSocket, closeCode, goingAway, refuseUpgrade, SocketLine } from "./web-socket.ts";
 
 /** The open streams of a server. */
 export class ChangeStreams {
   readonly #backend: Backend;
+  readonly #clock: Pick<Clock, "nowMs" | "every" | "after">;
   readonly #open = new Set<AbortController>();
+  readonly #lines = new Set<SocketLine>();
+  #isClosing = false;
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, clock: Pick<Clock, "nowMs" | "every" | "after">) {
     this.#backend = backend;
+    this.#clock = clock;
   }
 
   add(app: FastifyInstance): void {
     app.get("/changes", async (request, reply) => {
-      const { from, tables } = wishOf(request);
-      if (this.#open.size >= limits.changeStreamsMax) {
-        throw new ClientError("OVERLOADED", `${limits.changeStreamsMax} change streams are open`);
-      }
+      const { from, tables } = wishOf(request.query, request.headers);
+      this.#checkRoom();
       const feed = this.#backend.changes();
       const start = feed.begin(from);
       reply.hijack();
@@ -52,9 +54,65 @@ export class ChangeStreams {
     });
   }
 
+  /** Whether this request for an upgrade is one for `accept`. */
+  static isAskedFor(request: IncomingMessage): boolean {
+    const [path] = (request.url ?? "").split("?", 1);
+    return request.headers.upgrade?.toLowerCase() === "websocket" && path === "/changes";
+  }
+
+  /**
+   * Takes the connection of a request for WebSocket. What has to do with the stream is told in it, because a browser
+   * shows its page nothing of an answer that is not 101.
+   */
+  accept(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+    try {
+      this.#checkRoom();
+    } catch (error) {
+      refuseUpgrade(socket, failureOf(error));
+      return;
+    }
+    acceptWebSocket(request, socket, head, (ws) => {
+      const line = new SocketLine(ws, this.#clock);
+      this.#lines.add(line);
+      void line.closed.then(() => this.#lines.delete(line));
+      void this.#tell(line, request);
+    });
+  }
+
   /** Ends all of them. Consumers connect again, to another node perhaps. */
-  close(): void {
+  async close(): Promise<void> {
+    this.#isClosing = true;
     for (const stop of this.#open) stop.abort();
+    const ended = [...this.#lines].map((line) => line.end(goingAway, "NOT_READY"));
+    await Promise.all(ended);
+  }
+
+  /** Never throws: what fails is told to the consumer. */
+  async #tell(line: SocketLine, request: IncomingMessage): Promise<void> {
+    const stop = new AbortController();
+    this.#open.add(stop);
+    void line.closed.then(() => stop.abort());
+    try {
+      const { from, tables } = wishOf(queryOf(request), request.headers);
+      const feed = this.#backend.changes();
+      for await (const event of feed.after(feed.begin(from), stop.signal)) {
+        const json = eventJson(event, tables);
+        if (json !== undefined) await line.send(JSON.stringify({ type: event.type, ...json }));
+        if (stop.signal.aborted) break;
+      }
+    } catch (error) {
+      const failure = failureOf(error);
+      await line.send(JSON.stringify({ type: "error", ...failureJson(failure) }));
+      void line.end(closeCode(failure), failure.code);
+    } finally {
+      this.#open.delete(stop);
+    }
+  }
+
+  #checkRoom(): void {
+    if (this.#isClosing) throw new ClientError("NOT_READY", "this node is stopping");
+    if (Math.max(this.#open.size, this.#lines.size) < limits.changeStreamsMax) return;
+    throw new ClientError("OVERLOADED", `${limits.changeStreamsMax} change streams are open`);
   }
 }
 
@@ -78,42 +136,28 @@ async function stream(
       if (raw.destroyed) return;
     }
   } catch (error) {
-    const code = error instanceof ClientError ? error.code : "INTERNAL";
-    raw.write(`event: error\ndata: ${JSON.stringify({ code, message: messageOf(error) })}\n\n`);
+    raw.write(`event: error\ndata: ${JSON.stringify(failureJson(failureOf(error)))}\n\n`);
   }
   raw.end();
 }
 
 function textOf(event: FeedEvent, tables: ReadonlySet<string> | undefined): string | undefined {
+  const json = eventJson(event, tables);
+  if (json === undefined) return undefined;
   const position = formatPosition(event.position);
   if (event.type === "idle") return `: idle ${position}\n\n`;
-  const committedAt = new Date(event.committedAtMs).toISOString();
-  if (event.type === "gap") {
-    return `id: ${position}\nevent: gap\ndata: ${JSON.stringify({ position, committedAt })}\n\n`;
-  }
-  const wanted = (step: JsonStep) =>
-    tables === undefined || step.op === "statement" || tables.has(step.table);
-  const transactions = event.transactions
-    .map((steps) => steps.map(toJsonStep).filter(wanted))
-    .filter((steps) => steps.length > 0);
-  if (transactions.length === 0) return undefined;
-  const data = JSON.stringify({ position, committedAt, transactions });
-  return `id: ${position}\nevent: change\ndata: ${data}\n\n`;
+  return `id: ${position}\nevent: ${event.type}\ndata: ${JSON.stringify(json)}\n\n`;
 }
 
-function wishOf(request: FastifyRequest): {
-  from: EntryId | undefined;
-  tables: ReadonlySet<string> | undefined;
-} {
-  const query = request.query as { from?: unknown; tables?: unknown };
-  const text = request.headers["last-event-id"] ?? query.from;
-  const from = typeof text === "string" ? parsePosition(text) : undefined;
-  if (text !== undefined && from === undefined) {
-    throw new ClientError("BAD_REQUEST", `from: "${String(text)}" is not a position such as 42@3`);
-  }
-  const { tables } = query;
-  if (tables !== undefined && typeof tables !== "string") {
-    throw new ClientError("BAD_REQUEST", "tables: names with commas between them");
-  }
-  return { from, tables: tables === undefined ? undefined : new Set(tables.split(",")) };
+/** As the HTTP server reads one: a name that comes twice is a list. */
+function queryOf(request: IncomingMessage): Record<string, string | readonly string[]> {
+  const url = request.url ?? "";
+  const at = url.indexOf("?");
+  const query = new URLSearchParams(at < 0 ? "" : url.slice(at));
+  return Object.fromEntries(
+    [...new Set(query.keys())].map((name) => {
+      const values = query.getAll(name);
+      return [name, values.length === 1 ? values[0]! : values];
+    }),
+  );
 }

@@ -18,21 +18,21 @@ import { limits } from "../../limits.ts";
 import { clientErrorFrom, errorBody, sendError } from "../errors.ts";
 
 export type HttpOptions = {
-  /** Protocols of `Upgrade:` that are followed, in lower case: the server emits "upgrade" for them. */
-  readonly upgrades: readonly string[];
+  /** Whether a request for an upgrade is followed: the server emits "upgrade" for it then. */
+  isFollowed(request: IncomingMessage): boolean;
   /** Is told of bugs: anything thrown that is not a ClientError. */
   onFault(error: unknown): void;
 };
 
 /** A server without routes. Bodies are bytes. */
 export function makeServer(options: HttpOptions): FastifyInstance {
-  const app = bareServer(options.upgrades);
+  const app = bareServer(options.isFollowed);
   addBodies(app);
   addFailures(app, options);
   return app;
 }
 
-function bareServer(upgrades: readonly string[]): FastifyInstance {
+function bareServer(isFollowed: HttpOptions["isFollowed"]): FastifyInstance {
   const app = Fastify({
     logger: false,
     bodyLimit: limits.requestBytesMax,
@@ -55,8 +55,7 @@ function bareServer(upgrades: readonly string[]): FastifyInstance {
       requireHostHeader: true,
       noDelay: true,
       // Other upgrades are not for us to follow; the request is then served as it stands [RFC 9110 §7.8].
-      shouldUpgradeCallback: (request: IncomingMessage) =>
-        upgrades.includes(request.headers.upgrade?.toLowerCase() ?? ""),
+      shouldUpgradeCallback: isFollowed,
     },
   });
   const server: Server = app.server;
