@@ -17,6 +17,7 @@ import type {
   VerifyReport,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
+import type { Follower } from "../node/tree/tree.ts";
 import type { FollowAnswer } from "../node/tree/upstream.ts";
 import type { Member, Membership, NodeId, Priority, Settings } from "../vocabulary.ts";
 
@@ -59,7 +60,7 @@ export interface Backend {
   /** What committed entries did. Throws ClientError NOT_READY on a witness. */
   changes(): Feed;
   /** A node outside the membership follows this one, or goes on doing so. */
-  follow(id: NodeId, address: string): FollowAnswer;
+  follow(follower: Follower): FollowAnswer;
   /** A delayed node goes to a moment and stays there; with undefined it goes back to its delay. */
   rollForward(to: string | undefined): Promise<RollAnswer>;
   /** It applies entries only a while after the others. */

@@ -20,11 +20,14 @@ export class Copies {
 
   /** Takes the connection of a request that asks for the upgrade, before anything was answered. */
   accept(socket: Duplex, head: Uint8Array): void {
-    const { clock, database, pageSyncing } = this.#running.parts;
-    const isReady = database.whole !== undefined;
+    const { clock, database, pageSyncing, tables } = this.#running.parts;
+    const isWhole = tables === undefined;
+    const isReady = database.whole !== undefined && isWhole;
     if (!isReady || this.#open >= limits.copiesMax) {
       socket.on("error", () => {});
-      const why = isReady ? "busy with other copies" : "no whole database here";
+      const why = isReady
+        ? "busy with other copies"
+        : `no ${isWhole ? "whole" : "complete"} database here`;
       socket.end(`HTTP/1.1 503 ${why}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }

@@ -19,6 +19,7 @@ const hints: Record<ErrorCode, string | undefined> = {
   UNAUTHORIZED: undefined,
   NOT_FOUND: "GET / lists what there is",
   BLOCKED: undefined,
+  TABLE_NOT_HERE: "repeat it on another node",
   STATEMENT_TIMEOUT: "make the statement faster or split it",
   TRANSACTION_TIMEOUT: "keep transactions short; begin it again",
   TRANSACTION_TOO_LARGE: "split the transaction",

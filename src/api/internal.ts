@@ -73,11 +73,12 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
   );
 
   app.post(internalPaths.follow, route, async (request, reply) => {
-    const { id, address } = parseJsonObject(request.body);
+    const { id, address, partial } = parseJsonObject(request.body);
     if (typeof id !== "string" || !nodeIdPattern.test(id) || typeof address !== "string") {
       throw new ClientError("BAD_REQUEST", "id and address of the follower are missing");
     }
-    return sendJson(reply, 200, withNulls(backend.follow(nodeId(id), address)));
+    const follower = { id: nodeId(id), address, isPartial: partial === true };
+    return sendJson(reply, 200, withNulls(backend.follow(follower)));
   });
 
   app.get(internalPaths.members, route, async (_request, reply) =>

@@ -17,6 +17,7 @@ import type {
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
+import type { Follower } from "../node/tree/tree.ts";
 import type { FollowAnswer } from "../node/tree/upstream.ts";
 import { isCaretaker } from "../raft/rule/priority.ts";
 import type { Member, Membership, NodeId, Priority, Settings } from "../vocabulary.ts";
@@ -172,8 +173,8 @@ export class NodeBackend implements Backend {
     return new Feed({ log, applied, isRecorded: () => node.status().settings.record.changes });
   }
 
-  follow(id: NodeId, address: string): FollowAnswer {
-    return this.#running.parts.tree.register(id, address);
+  follow(follower: Follower): FollowAnswer {
+    return this.#running.parts.tree.register(follower);
   }
 
   async setPriority(id: NodeId, priority: Priority): Promise<void> {

@@ -54,6 +54,8 @@ export type NodeOptions = {
   readonly follow?: readonly string[] | undefined;
   /** This node applies entries only so long after the leader committed them. */
   readonly applyDelayMs?: number | undefined;
+  /** Tables whose rows this node keeps, if not all: only of a node that follows. */
+  readonly tables?: readonly string[] | undefined;
   /** Settings of a new cluster, if they are not the default ones. */
   readonly settings?: Settings | undefined;
   readonly secret: string | undefined;
@@ -109,7 +111,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     witness: options.kind === undefined ? undefined : options.kind === "witness",
     join: joinPorts(options, secret, tls),
     contacts: [],
-    ...{ address, follow },
+    ...{ address, follow, tables: options.tables },
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     applyDelayMs: options.applyDelayMs,
     logRetentionBytes: options.logRetentionBytes,

@@ -46,6 +46,7 @@ export const errorCodes = {
   BATON_INVALID: { retry: "never", status: 400 },
   NOT_LEADER: { retry: "elsewhere", status: 503 },
   TOO_STALE: { retry: "elsewhere", status: 503 },
+  TABLE_NOT_HERE: { retry: "elsewhere", status: 409 },
   NOT_READY: { retry: "elsewhere", status: 503 },
   OVERLOADED: { retry: "later", status: 503 },
   NO_LEADER: { retry: "later", status: 503 },

@@ -36,6 +36,7 @@ type Flags = {
   readonly moved?: string;
   readonly join?: string;
   readonly follow?: string;
+  readonly tables?: string;
   readonly commitRule?: string;
   readonly settings?: string;
   readonly secretFile?: string;
@@ -79,6 +80,10 @@ has the log at once and applies it late; it never votes and never leads. Give --
   paceline start --id f --dir /var/lib/paceline --listen 10.0.0.6:7001 --apply-delay 1h \\
                  --join 10.0.0.1:7001 --kind learner        (or: --follow 10.0.0.2:7001)
 
+A node below others with the rows of two tables only; reads of others are refused there. It needs log kind rows or
+triggers:
+  paceline start … --follow 10.0.0.2:7001 --tables items,orders
+
 The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
 may talk SQL to the port: keep it on a private network.
 
@@ -113,6 +118,7 @@ export function addStart(program: Command, terminal: Terminal): void {
       "--follow <nodes>",
       "nodes to follow without being a member, first choice first: HOST:PORT,…",
     )
+    .option("--tables <names>", "of a node that follows: keep the rows of these tables only: a,b,…")
     .option("--commit-rule <rule>", "of a new cluster: quorum, all, one or leader")
     .option("--settings <key=value,…>", "more settings of a new cluster; see paceline configure")
     .option(
@@ -232,6 +238,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     moved: flags.moved === undefined ? undefined : parseMembers(flags.moved, "--moved", flags.id),
     join: flags.join === undefined ? undefined : parseNode(flags.join, "--join"),
     follow: flags.follow?.split(",").map((part) => parseNode(part, "--follow")),
+    tables: chosenTables(flags),
     settings: agreeing(initialSettings(flags), cluster),
     secret: readSecret(flags.secretFile),
     tls: tlsFiles(flags),
@@ -260,6 +267,20 @@ function applyDelay(
     `--apply-delay is not for a ${is}: ${id} might have to lead, or has nothing to apply`,
     "Only a learner (--join HOST:PORT --kind learner) or a node outside the membership (--follow) can be delayed.",
   );
+}
+
+/** Undefined: all. */
+function chosenTables({ tables, follow }: Flags): readonly string[] | undefined {
+  if (tables === undefined) return undefined;
+  if (follow === undefined) {
+    throw misuse(
+      "--tables needs --follow",
+      "A member may have to lead, and then it needs all tables; a node that follows never leads.",
+    );
+  }
+  const names = tables.split(",").map((name) => name.trim());
+  if (names.every((name) => name !== "")) return [...new Set(names)];
+  throw misuse(`--tables: "${tables}" has an empty name`, "For example --tables items,orders");
 }
 
 /** Undefined when the flags say nothing. Every node of a new cluster is given the same. */

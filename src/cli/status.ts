@@ -4,7 +4,7 @@
 
 import type { Command } from "commander";
 import type { NodeStatus } from "../node/report/node-status.ts";
-import { defaultSettings } from "../vocabulary.ts";
+import { defaultSettings, type Settings } from "../vocabulary.ts";
 import { formatDuration } from "./archive/flags.ts";
 import { settingLines } from "./operate/settings-text.ts";
 import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
@@ -103,7 +103,10 @@ function formatRule({ commitRule, settings, degraded }: StatusAnswer): string {
 }
 
 /** A sentence about two copies that should be the same and are not. */
-function findDifferent({ nodes }: StatusAnswer): string | undefined {
+function findDifferent({ nodes, settings }: StatusAnswer): string | undefined {
+  // Under the other kinds copies have the same rows in other pages. A node that says no kind knows pages only.
+  if (((settings as Partial<Settings> | undefined)?.logKind ?? "pages") !== "pages")
+    return undefined;
   for (const a of nodes) {
     const b = nodes.find(
       (other) => other.appliedLsn === a.appliedLsn && (other.checksum ?? a.checksum) !== a.checksum,
@@ -116,13 +119,14 @@ function findDifferent({ nodes }: StatusAnswer): string | undefined {
 }
 
 /** The kind, the priority where somebody gave one, and the delay. */
-function formatKind({ kind, priority, applyDelayMs, held }: NodeStatus): string {
+function formatKind({ kind, priority, applyDelayMs, held, tables }: NodeStatus): string {
+  const kept = (tables ?? undefined) === undefined ? "" : `, tables ${tables!.join(",")}`;
   if ((applyDelayMs ?? undefined) !== undefined) {
     const where = held?.reached === true ? "held at" : "rolls forward to";
     const still = (held ?? undefined) === undefined ? "" : `, ${where} ${held!.at}`;
-    return `${kind}, delayed ${formatDuration(applyDelayMs!)}${still}`;
+    return `${kind}${kept}, delayed ${formatDuration(applyDelayMs!)}${still}`;
   }
-  return (priority ?? 0) === 0 ? kind : `${kind}, priority ${priority}`;
+  return (priority ?? 0) === 0 ? kind + kept : `${kind}, priority ${priority}`;
 }
 
 function formatRole({ role, inSync }: NodeStatus): string {

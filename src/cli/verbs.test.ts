@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { FakeNode } from "../../test/fake-node.ts";
 import { runCaptured } from "../../test/run-captured.ts";
+import { defaultSettings } from "../vocabulary.ts";
 import { nodeOptions } from "./start.ts";
 import { Failure } from "./terminal.ts";
 
@@ -73,6 +74,9 @@ test("status fails when two copies at one position differ", async () => {
   const { status, err } = await run("status");
   assert.equal(status, 1);
   assert.match(err, /a and b are both at 42, but their databases differ[\s\S]*paceline verify/);
+  // The same rows in other pages are no difference.
+  body["settings"] = { ...defaultSettings, logKind: "rows" };
+  assert.equal((await run("status")).status, 0);
 });
 
 test("verify prints what each node found and fails on a difference", async () => {

@@ -9,6 +9,7 @@ import type { LogStore } from "../log/log-store.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Lsn, NodeId } from "../vocabulary.ts";
 import { Applying } from "./applying.ts";
+import { canSelectTables } from "./database.ts";
 import { plantDelay } from "./delay/plant.ts";
 import { Keeping } from "./discarded/keeping.ts";
 import type { Links } from "./driver.ts";
@@ -104,7 +105,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   });
   const running: RunningNode = new RunningNode({
     ...kept,
-    ...{ settings, copies, initialSettings: options.initialSettings },
+    ...{ settings, copies, initialSettings: options.initialSettings, tables: options.tables },
     ...{ neighbours, tree, writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes, tree }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
@@ -295,6 +296,9 @@ function assembleCare(
   });
   const pageSyncing = new PageSyncing({
     ...{ dir, disk, driver, clock, log, node, identity, database, applying, onEvent },
+    tables: options.tables,
+    mayReceive: () =>
+      options.tables === undefined || canSelectTables(node.status().settings.logKind),
     beforeInstall: (snapshot) => keeping.beforeInstall(snapshot),
     bytesPerSecond: options.syncBytesPerSecond,
     openSync: (to) => links.openSync(to),
@@ -307,6 +311,7 @@ function assembleCare(
   });
   const report = new StatusReport({
     ...{ self, clock, log, database, identity, forwarder, tree, address: options.address },
+    tables: options.tables,
     raft: () => node.status(),
     applied: () => applying.applied,
     lagMs: () => lag.lagMs(node.leadership.leading),

@@ -13,13 +13,26 @@ import { formatHash, type Hash64 } from "../base/hash.ts";
 import { decodeGenesis } from "../payload/genesis.ts";
 import { decodePages } from "../payload/pages.ts";
 import { appliedSection, hasSections, sectionsOf } from "../payload/sections.ts";
-import { type Entry, type EntryId, formatPosition, type Pgno } from "../vocabulary.ts";
+import {
+  type Entry,
+  type EntryId,
+  formatPosition,
+  type LogKind,
+  type Pgno,
+} from "../vocabulary.ts";
 import type { DatabaseDriver, Readers, ServedDatabase } from "./driver.ts";
 import { Replaying } from "./write/replaying.ts";
+
+/** Whether a copy may keep the rows of some tables only. */
+export function canSelectTables(logKind: LogKind): boolean {
+  return logKind === "rows" || logKind === "triggers";
+}
 
 export type DatabaseOptions = {
   readonly dir: string;
   readonly driver: DatabaseDriver;
+  /** Tables whose rows are kept; all when undefined. */
+  readonly tables?: readonly string[] | undefined;
   onEvent(line: string): void;
   /** Pages of an entry that this node proposed, if they are still in memory. */
   ownPages(id: EntryId): Uint8Array | undefined;
@@ -108,6 +121,7 @@ export class Database {
     if (served.position().lsn >= entry.lsn) return;
     const id = { lsn: entry.lsn, term: entry.term };
     if (hasSections(entry.body)) return this.#changeBySections(served, id, entry.body);
+    this.#expectRows(id, "pages");
     this.#replaying.drop();
     const { set, checksumAfter, committedAtMs } = decodePages(entry.body);
     await served.apply(set, id, checksumAfter);
@@ -121,6 +135,7 @@ export class Database {
 
   async #changeBySections(served: ServedDatabase, id: EntryId, body: Uint8Array): Promise<void> {
     const sections = sectionsOf(body);
+    this.#expectRows(id, sections.logKind);
     const own = sections.pages ?? this.#options.ownPages(id);
     let pages = own;
     if (pages === undefined) {
@@ -137,6 +152,15 @@ export class Database {
     // Pages that were made here carry no checksum: other copies may keep the same rows in other pages.
     await served.apply(set, id, own === undefined ? undefined : checksumAfter);
     this.#committedAtMs = sections.committedAtMs;
+  }
+
+  /** Pages hold rows of all tables, and statements may need any of them. */
+  #expectRows(id: EntryId, logKind: LogKind): void {
+    if (this.#options.tables === undefined || canSelectTables(logKind)) return;
+    throw new CorruptionError(
+      `entry ${formatPosition(id)} is of log kind ${logKind}, which cannot be taken in by a copy of some ` +
+        `tables (--tables); it needs log kind rows or triggers`,
+    );
   }
 
   /** How often damage was found: tells a repair whether more was found while it ran. */

@@ -41,6 +41,7 @@ import {
   readInstallRecord,
   removeInstallRecord,
 } from "./page-sync/install-record.ts";
+import { areSameTables, readKeptTables, writeKeptTables } from "./page-sync/kept-tables.ts";
 import { readKnownChecksum, writeKnownChecksum } from "./page-sync/known-checksum.ts";
 import type { Forwarding } from "./route/routing.ts";
 import type { RunningNode } from "./running-node.ts";
@@ -70,6 +71,8 @@ export type OpenOptions = {
   readonly address: string;
   /** Addresses of nodes one of which this node follows, outside the membership. Empty for a member. */
   readonly follow: readonly string[];
+  /** Tables whose rows this node keeps; all when undefined. Only of a node that follows. */
+  readonly tables?: readonly string[] | undefined;
   /** Where members are now, for those that are not where the log says. */
   readonly addressById: ReadonlyMap<NodeId, string>;
   /** Entries are applied only so long after the leader committed them. Undefined: at once. */
@@ -125,12 +128,13 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     refuseContradictions(options, log, held);
     let running: RunningNode | undefined;
     const database = new Database({
-      ...{ dir, driver, onEvent: options.onEvent },
+      ...{ dir, driver, tables: options.tables, onEvent: options.onEvent },
       ownPages: (id) => running?.parts.writes.ownPages.of(id),
       onState: () => running?.onDatabaseState(),
       onForeignWrite: (error) =>
         running === undefined ? options.onFatal(error) : running.onFailed(error),
     });
+    const others = await otherTables(options);
     const plan = await readInstallRecord(disk, dir);
     await database.open(async (position) =>
       plan !== undefined && isSame(plan.position, position)
@@ -140,6 +144,7 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     if (plan !== undefined) await finishInstall(options, plan, { log, database, identity });
     const rewind = await readRewindRecord(disk, dir);
     const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
+    if (others !== undefined) database.markDamaged(others);
     if (database.damage === undefined) await removeRewindRecord(disk, dir);
     const discarded = await DiscardedStore.open(disk, dir);
     const opened = { identity, log, database, applied, discarded, held, randomHex, unlock };
@@ -197,6 +202,26 @@ function refuseContradictions(
   const kind = membership.find((member) => member.id === self)?.kind;
   const refused = witness === true ? "witness" : kind;
   if (refused !== undefined && refused !== "learner") throw cannotBeDelayed(self, refused);
+}
+
+/**
+ * Why the copy here is not one of the tables that are wanted; undefined when it is, or becomes one by itself: a copy of
+ * all of them loses the rows of the others with the next entry.
+ */
+async function otherTables({
+  disk,
+  dir,
+  driver,
+  tables,
+}: OpenOptions): Promise<string | undefined> {
+  const kept = await readKeptTables(disk, dir);
+  if (areSameTables(kept, tables)) return undefined;
+  if (kept === undefined || !driver.exists(dir)) {
+    await writeKeptTables(disk, dir, tables);
+    return undefined;
+  }
+  const wanted = tables === undefined ? "all" : tables.join(", ");
+  return `it has the rows of ${kept.join(", ")}, and is started for ${wanted}`;
 }
 
 const machineHex = (bytes: number) => randomBytes(bytes).toString("hex");

@@ -19,18 +19,24 @@ const writerMain = new URL("children/writer-main.ts", import.meta.url).pathname;
 const contentMain = new URL("children/content-main.ts", import.meta.url).pathname;
 const readerMain = new URL("children/reader-main.ts", import.meta.url).pathname;
 
-export function realDriver(options: { statementMs: number; readers: number }): DatabaseDriver {
-  const { statementMs, readers } = options;
+export function realDriver(options: {
+  readonly statementMs: number;
+  readonly readers: number;
+  /** Tables whose rows are kept; all when undefined. */
+  readonly tables?: readonly string[] | undefined;
+}): DatabaseDriver {
+  const { statementMs, readers, tables } = options;
   return {
     lock: lockDirectory,
     exists: (dir) => existsSync(layoutOf(dir).db) || existsSync(layoutOf(dir).ready),
     open: (dir, onForeignWrite) => Served.open(dir, { onForeignWrite }),
     create: (dir, image) => Served.create(dir, image),
     genesisImage: makeGenesisImage,
-    openReaders: (dir) => ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs }),
+    openReaders: (dir) =>
+      ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs, tables }),
     spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
     contentOf: (dir) => contentOf(contentMain, layoutOf(dir).db),
-    spawnReplay: () => ReplayProcess.spawn(writerMain),
+    spawnReplay: () => ReplayProcess.spawn(writerMain, tables),
     stageImage: (dir) => StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" }),
     stagePatch: (dir, served, damaged) => {
       assert(served instanceof Served, "a staged patch belongs to a real database");

@@ -63,6 +63,8 @@ import type { Writes } from "./write/writes.ts";
 export type NodeParts = {
   readonly self: NodeId;
   readonly dir: string;
+  /** Tables whose rows this node keeps; all when undefined. */
+  readonly tables: readonly string[] | undefined;
   readonly clock: Clock;
   readonly driver: DatabaseDriver;
   readonly node: Node;

@@ -10,6 +10,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import { messageOf } from "../../base/errors.ts";
 import { type EntryId, lsn, term } from "../../vocabulary.ts";
+import { tablesOf } from "../record/selection.ts";
 import { Executor } from "../sql/executor.ts";
 import type { Unit } from "../sql/request.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
@@ -25,7 +26,7 @@ export function runReaderChild(): void {
     const id = message.type === "run" ? message.id : undefined;
     try {
       if (message.type === "open") {
-        view = new ReadView(message.path, end.progress);
+        view = new ReadView(message.path, end.progress, message.tables);
         send({ type: "opened" });
       } else if (message.type === "run") {
         // It could not be opened, and the parent is about to end us.
@@ -59,8 +60,12 @@ export class ReadView {
   /** Of the open read transaction. */
   #position: EntryId | undefined;
 
-  constructor(path: string, progress: UnitProgress) {
+  /** Tables that hold their rows here; all when undefined. */
+  readonly #tables: ReadonlySet<string> | undefined;
+
+  constructor(path: string, progress: UnitProgress, tables?: readonly string[] | undefined) {
     this.#progress = progress;
+    this.#tables = tables && new Set(tables.map((name) => name.toLowerCase()));
     const db = openServed(path);
     this.#db = db;
     this.#begin = db.prepare("BEGIN");
@@ -109,7 +114,16 @@ export class ReadView {
     const row = this.#executor.authorizer.asOurselves(() => this.#readPosition.get());
     const [atTerm, atLsn] = row as unknown as [bigint, bigint];
     this.#position = { lsn: lsn(Number(atLsn)), term: term(Number(atTerm)) };
-    this.#executor.noticeSchema();
+    if (this.#executor.noticeSchema()) this.#hideTables();
     return this.#position;
+  }
+
+  /** Tables whose rows are not kept here are empty, and that is no answer. */
+  #hideTables(): void {
+    const chosen = this.#tables;
+    if (chosen === undefined) return;
+    const { authorizer } = this.#executor;
+    const names = authorizer.asOurselves(() => tablesOf(this.#db)).map((t) => t.name.toLowerCase());
+    authorizer.hidden = new Set(names.filter((name) => !chosen.has(name)));
   }
 }

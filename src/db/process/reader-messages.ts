@@ -7,7 +7,8 @@ import type { Unit, UnitOutcome } from "../sql/request.ts";
 export type ReadOutcome = UnitOutcome & { readonly lsn: Lsn; readonly term: Term };
 
 export type ToReader =
-  | { readonly type: "open"; readonly path: string }
+  /** `tables`: those that may be read; all when undefined. */
+  | { readonly type: "open"; readonly path: string; readonly tables: readonly string[] | undefined }
   /** `keep`: a transaction that the unit leaves open stays open, and the next unit continues it. */
   | { readonly type: "run"; readonly id: number; readonly unit: Unit; readonly keep: boolean }
   /** Ends a transaction that was kept. */

@@ -14,7 +14,7 @@ import { ClientError } from "../../base/errors.ts";
 import { type Cancel, RealClock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { Unit } from "../sql/request.ts";
-import { Reader, type ReaderRemains, type ReadJob } from "./reader.ts";
+import { Reader, type ReaderFile, type ReaderRemains, type ReadJob } from "./reader.ts";
 import type { ReadOutcome } from "./reader-messages.ts";
 import { ReaderSession } from "./reader-session.ts";
 
@@ -30,6 +30,8 @@ export type ReadOptions = {
 export type PoolOptions = {
   /** Bound of one statement of a session; limits.statementMs by default. */
   readonly statementMs?: number | undefined;
+  /** Tables that may be read; all when undefined. */
+  readonly tables?: readonly string[] | undefined;
 };
 
 /** A process that cannot open its database is replaced after a pause, longer each time. */
@@ -46,7 +48,7 @@ const clock = new RealClock();
 
 export class ReaderPool {
   readonly #main: string;
-  readonly #path: string;
+  readonly #file: ReaderFile;
   /** Processes for stateless units that are always there. */
   readonly #size: number;
   readonly #statementMs: number;
@@ -73,7 +75,7 @@ export class ReaderPool {
 
   private constructor(main: string, path: string, size: number, options: PoolOptions) {
     this.#main = main;
-    this.#path = path;
+    this.#file = { path, tables: options.tables };
     this.#size = size;
     this.#statementMs = options.statementMs ?? limits.statementMs;
     for (let i = 0; i < size; i++) this.#readers.add(this.#spawn());
@@ -327,7 +329,7 @@ export class ReaderPool {
 
   #spawn(): Reader {
     this.counters.spawns++;
-    return new Reader(this.#main, this.#path, {
+    return new Reader(this.#main, this.#file, {
       onAnswer: (reader) => this.#onAnswer(reader),
       onFailed: (job, message) => job.reject(new ClientError("STORAGE", message)),
       onGone: (reader, remains) => this.#onGone(reader, remains),

@@ -10,6 +10,12 @@ import type { Unit } from "../sql/request.ts";
 import type { FromReader, ReadOutcome, ToReader } from "./reader-messages.ts";
 import { SqlProcess } from "./sql-process.ts";
 
+/** What a reader opens, and the tables that may be read there; all when undefined. */
+export type ReaderFile = {
+  readonly path: string;
+  readonly tables: readonly string[] | undefined;
+};
+
 /** A unit on its way to a reader. */
 export type ReadJob = {
   readonly unit: Unit;
@@ -61,7 +67,7 @@ export class Reader {
   readonly opened: Promise<void>;
   readonly #onOpened: () => void;
 
-  constructor(main: string, path: string, listener: ReaderListener) {
+  constructor(main: string, { path, tables }: ReaderFile, listener: ReaderListener) {
     this.#listener = listener;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
@@ -70,7 +76,7 @@ export class Reader {
       onMessage: (head) => this.#onMessage(head as FromReader),
       onGone: (why, progress) => this.#onGone(why, progress.unit),
     });
-    this.#send({ type: "open", path });
+    this.#send({ type: "open", path, tables });
   }
 
   get pid(): number | undefined {

@@ -45,7 +45,7 @@ export function runWriterChild(ports: WriterChildPorts): void {
         scratch = new Scratch(message, ports, end);
         return send({ type: "opened" });
       case "open-replay":
-        replay = new ReplayScratch(message.path, ports);
+        replay = new ReplayScratch(message.path, message.tables, ports);
         return send({ type: "opened" });
       case "run": {
         if (scratch === undefined) throw new StorageError("the writer has no scratch database");

@@ -19,7 +19,12 @@ export type ToWriter =
   | { readonly type: "open"; readonly path: string; readonly recording: Recording | undefined }
   | { readonly type: "run"; readonly request: RunRequest }
   /** Makes this process one that runs again what was recorded elsewhere. */
-  | { readonly type: "open-replay"; readonly path: string }
+  /** `tables`: those whose rows are kept; all when undefined. */
+  | {
+      readonly type: "open-replay";
+      readonly path: string;
+      readonly tables: readonly string[] | undefined;
+    }
   /** What was recorded is the body of the message. */
   | { readonly type: "replay"; readonly lsn: Lsn; readonly term: Term };
 

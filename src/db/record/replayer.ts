@@ -11,6 +11,8 @@ import type { DatabaseSync } from "node:sqlite";
 import type { RecordedTransaction } from "../../changes/steps.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { positionTable } from "../sql/authorizer.ts";
+import { SelectedSteps } from "./selected-steps.ts";
+import { Selection } from "./selection.ts";
 import { StepRunner } from "./step-runner.ts";
 
 export class Replayer {
@@ -18,18 +20,27 @@ export class Replayer {
   /** Of the entry whose last transaction is about to be committed. */
   #position: EntryId | undefined;
 
-  constructor(db: DatabaseSync) {
+  /** Set where only the rows of some tables are kept. */
+  readonly #selected: SelectedSteps | undefined;
+
+  /** `tables`: those whose rows are kept; all when undefined. */
+  constructor(db: DatabaseSync, tables?: readonly string[] | undefined) {
+    const selection = tables && new Selection(db, tables);
     const stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
-    this.#runner = new StepRunner(db, () => {
+    const beforeCommit = (): void => {
       const position = this.#position;
       if (position !== undefined) stamp.run(BigInt(position.term), BigInt(position.lsn));
-    });
+    };
+    this.#runner = new StepRunner(db, beforeCommit, selection);
+    this.#selected = selection && new SelectedSteps(db, selection, this.#runner);
   }
 
   /** Runs the transactions of one entry and commits them with its position. */
   replay(transactions: readonly RecordedTransaction[], position: EntryId): void {
     this.#position = undefined;
-    for (const { steps } of transactions) for (const step of steps) this.#runner.run(step);
+    this.#selected?.start();
+    const runner = this.#selected ?? this.#runner;
+    for (const { steps } of transactions) for (const step of steps) runner.run(step);
     this.#position = position;
     this.#runner.commit();
   }

@@ -21,6 +21,7 @@ import { bindArguments, bindingPlan } from "../sql/arguments.ts";
 import type { Value } from "../sql/request.ts";
 import { parametersOf } from "../sql/tokenizer.ts";
 import { Outside } from "./outside.ts";
+import type { Selection } from "./selection.ts";
 
 /** By the numbers of sqlite3changeset_apply; `node:sqlite` does not name all of them. */
 const conflictNames: Readonly<Record<number, string>> = {
@@ -48,20 +49,35 @@ export class StepRunner {
   #foreignKeys = false;
   #ignoreChecks = false;
 
-  constructor(db: DatabaseSync, beforeCommit: () => void) {
+  /** Set where only the rows of some tables are kept. */
+  readonly #selection: Selection | undefined;
+
+  constructor(db: DatabaseSync, beforeCommit: () => void, selection?: Selection | undefined) {
     this.#db = db;
+    this.#selection = selection;
     this.#beforeCommit = beforeCommit;
     this.#outside = new Outside(db);
     db.exec("PRAGMA temp_store = MEMORY; CREATE TEMP TABLE paceline_rowid(x)");
     this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
-    db.setAuthorizer((...[, , , , origin]) =>
-      this.#mute && origin !== null ? constants.SQLITE_IGNORE : constants.SQLITE_OK,
-    );
+    db.setAuthorizer((...[action, first, , , origin]) => {
+      selection?.note(action, first);
+      return this.#mute && origin !== null ? constants.SQLITE_IGNORE : constants.SQLITE_OK;
+    });
   }
 
   /** Opens a transaction in which rows can be put in. */
   beginRows(): void {
-    this.#begin(false);
+    this.begin(false);
+  }
+
+  /** Opens a transaction with this setting of foreign keys, unless one is open that has it. */
+  begin(foreignKeys: boolean): void {
+    if (foreignKeys !== this.#foreignKeys) {
+      if (this.#db.isTransaction) this.#commit();
+      this.#db.exec(`PRAGMA foreign_keys = ${foreignKeys ? "on" : "off"}`);
+      this.#foreignKeys = foreignKeys;
+    }
+    if (!this.#db.isTransaction) this.#db.exec("BEGIN IMMEDIATE");
   }
 
   /** Leaves a transaction open. */
@@ -73,12 +89,12 @@ export class StepRunner {
 
   /** Commits what ran, `beforeCommit` included. */
   commit(): void {
-    this.#begin(this.#foreignKeys);
+    this.begin(this.#foreignKeys);
     this.#commit();
   }
 
   #apply(bytes: Uint8Array): void {
-    this.#begin(false);
+    this.begin(false);
     this.#setIgnoreChecks(true);
     let conflict = 0;
     this.#mute = true;
@@ -87,7 +103,9 @@ export class StepRunner {
         conflict = type;
         return constants.SQLITE_CHANGESET_ABORT;
       };
-      if (this.#db.applyChangeset(bytes, { onConflict })) return;
+      const selection = this.#selection;
+      const filter = selection && { filter: (table: string) => selection.has(table) };
+      if (this.#db.applyChangeset(bytes, { onConflict, ...filter })) return;
     } catch (cause) {
       throw new CorruptionError(`rows cannot be applied: ${messageOf(cause)}`, { cause });
     } finally {
@@ -99,7 +117,7 @@ export class StepRunner {
   #repeat(statement: RecordedStatement): void {
     const { sql, failed } = statement;
     if (/^\s*VACUUM\b/i.test(sql)) return this.#vacuum(sql);
-    this.#begin(statement.foreignKeys);
+    this.begin(statement.foreignKeys);
     this.#setIgnoreChecks(false);
     if (statement.lastRowid !== undefined) this.#setRowid.run(statement.lastRowid);
     this.#outside.repeat(statement.captured);
@@ -117,7 +135,7 @@ export class StepRunner {
   }
 
   #count({ table, value }: Extract<Step, { type: "sequence" }>): void {
-    this.#begin(this.#foreignKeys);
+    this.begin(this.#foreignKeys);
     const { call } = this.#prepared("UPDATE main.sqlite_sequence SET seq = ? WHERE name = ?");
     if (Number(call.run(value, table).changes) > 0) return;
     const insert = this.#prepared("INSERT INTO main.sqlite_sequence(seq, name) VALUES (?, ?)");
@@ -128,15 +146,6 @@ export class StepRunner {
   #vacuum(sql: string): void {
     if (this.#db.isTransaction) this.#commit();
     this.#db.exec(sql);
-  }
-
-  #begin(foreignKeys: boolean): void {
-    if (foreignKeys !== this.#foreignKeys) {
-      if (this.#db.isTransaction) this.#commit();
-      this.#db.exec(`PRAGMA foreign_keys = ${foreignKeys ? "on" : "off"}`);
-      this.#foreignKeys = foreignKeys;
-    }
-    if (!this.#db.isTransaction) this.#db.exec("BEGIN IMMEDIATE");
   }
 
   #commit(): void {

@@ -104,6 +104,10 @@ export class Authorizer {
   describing = false;
   /** Why something was refused since this was last cleared. */
   reason: string | undefined;
+  /** It was refused because of `hidden`. */
+  isHidden = false;
+  /** Tables that may not be read, in lower case: their rows are on other nodes. */
+  hidden: ReadonlySet<string> = new Set();
   /** A PRAGMA that changes the connection was compiled since this was last cleared. */
   changedSettings = false;
   /** One of them was not foreign_keys, which is known of every statement. */
@@ -124,6 +128,7 @@ export class Authorizer {
       return constants.SQLITE_OK;
     }
     if (origin?.startsWith(ownTriggerPrefix) && schema === "temp") return constants.SQLITE_OK;
+    if (action === constants.SQLITE_READ && this.#hides(first ?? "")) return constants.SQLITE_DENY;
     const isTemporary = schema === "temp" && !schemaUpkeep.has(action);
     if (allowedActions.has(action) && !isTemporary) return constants.SQLITE_OK;
     if (action === constants.SQLITE_PRAGMA) return this.#pragma(first ?? "", second ?? undefined);
@@ -162,6 +167,13 @@ export class Authorizer {
         if (schemaTables.has(first)) this.trace.readsPhysical = first;
         break;
     }
+  }
+
+  #hides(table: string): boolean {
+    if (this.hidden.size === 0 || !this.hidden.has(table.toLowerCase())) return false;
+    this.isHidden = true;
+    this.reason ??= `the rows of table ${table} are not kept on this node (--tables); ask another node`;
+    return true;
   }
 
   #pragma(name: string, value: string | undefined): number {

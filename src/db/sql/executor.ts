@@ -135,11 +135,13 @@ export class Executor {
   }
 
   /** For readers, whose schema changes without them: to be called when a read view was opened. */
-  noticeSchema(): void {
+  noticeSchema(): boolean {
     const version = this.authorizer.asOurselves(() => this.#schemaVersion.get());
     const known = String(version);
-    if (known !== this.#knownSchemaVersion) this.#cache.forgetCompiled();
+    if (known === this.#knownSchemaVersion) return false;
+    this.#cache.forgetCompiled();
     this.#knownSchemaVersion = known;
+    return true;
   }
 
   /** Undoes what is open and forgets what the client set. */

@@ -140,7 +140,10 @@ export function refusedOr(error: unknown, authorizer: Authorizer): SqlError {
   authorizer.reason = undefined;
   const sqlError = sqlErrorFrom(error);
   if (sqlError === undefined) throw error;
-  return reason === undefined ? sqlError : new SqlError("BLOCKED", reason);
+  if (reason === undefined) return sqlError;
+  const { isHidden } = authorizer;
+  authorizer.isHidden = false;
+  return new SqlError(isHidden ? "TABLE_NOT_HERE" : "BLOCKED", reason);
 }
 
 function parsedEntry(sql: string): Entry {

@@ -26,6 +26,7 @@ import type { DatabaseDriver } from "../driver.ts";
 import type { Identity } from "../identity.ts";
 import type { Node } from "../node.ts";
 import { removeInstallRecord, writeInstallRecord } from "./install-record.ts";
+import { writeKeptTables } from "./kept-tables.ts";
 import { writeKnownChecksum } from "./known-checksum.ts";
 import { StagedPages } from "./page-sink.ts";
 import { ServedPages } from "./page-source.ts";
@@ -42,6 +43,10 @@ export type PageSyncPorts = {
   readonly applying: Applying;
   readonly bytesPerSecond: number;
   openSync(to: NodeId): Promise<Channel>;
+  /** Tables whose rows this node keeps; all when undefined. */
+  readonly tables: readonly string[] | undefined;
+  /** Whether pages are of use now: not while the log cannot be taken in behind them. */
+  mayReceive(): boolean;
   /** The log may be thrown away for this snapshot; keeps what would be lost with it, durable. */
   beforeInstall(snapshot: SnapshotId): Promise<void>;
   /** Tells the leader how it ended. */
@@ -118,7 +123,8 @@ export class PageSyncing {
     node.setElectable(false);
     while (!signal.aborted) {
       const { leader, leading } = node.leadership;
-      if (leader !== undefined && !leading && !this.#isWitness(leader)) {
+      const isThere = leader !== undefined && !leading && !this.#isWitness(leader);
+      if (isThere && this.#ports.mayReceive()) {
         try {
           await applying.pause();
           await this.#receiveOnce(leader, clusterId);
@@ -188,9 +194,11 @@ export class PageSyncing {
     { leader, clusterId, findings }: { leader: NodeId; clusterId: string; findings: number },
     image: ImageId,
   ): Promise<void> {
-    const { dir, disk, identity, database, node, applying } = this.#ports;
+    const { dir, disk, identity, database, node, applying, tables } = this.#ports;
     if (clusterId !== "") await identity.adopt(clusterId);
     await writeKnownChecksum(disk, dir, image.position, image.checksum);
+    // It has the rows of all tables now, and loses those of the others with the next entry.
+    await writeKeptTables(disk, dir, tables);
     await database.reopen(findings);
     await node.install(image.snapshot);
     if (!node.holds(image.snapshot)) {

@@ -45,6 +45,8 @@ export type NodeStatus = {
   readonly lagBytes: number | undefined;
   /** Of the database at appliedLsn: 16 hex digits. */
   readonly checksum: string | undefined;
+  /** It keeps the rows of these tables only; undefined: of all. */
+  readonly tables?: readonly string[] | undefined;
   /** The node that it follows without being a member. */
   readonly upstream?: NodeId | undefined;
   /** Nodes that follow it without being members. */

@@ -42,6 +42,8 @@ export type ReportPorts = {
   /** `host:port` of this node. */
   readonly address: string;
   readonly tree: Tree;
+  /** Tables whose rows this node keeps; all when undefined. */
+  readonly tables: readonly string[] | undefined;
   raft(): RaftStatus;
   applied(): EntryId;
   lagMs(): number | undefined;
@@ -123,6 +125,7 @@ export class StatusReport {
           ? undefined
           : lagBytes(log, appliedLsn, (appliedLsn + lagEntries) as Lsn),
       checksum: served === undefined ? undefined : formatHash(served.checksum()),
+      tables: this.#ports.tables,
       upstream: tree.upstream?.current?.id,
       downstream:
         children.length === 0

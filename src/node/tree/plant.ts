@@ -41,6 +41,8 @@ export function plantTree(
         ? undefined
         : makeUpstream(options, { ...ground, clusterId, tree: () => tree }),
     hasPages: !opened.identity.witness,
+    isPartial: options.tables !== undefined,
+    logKind: () => ground.node().status().settings.logKind,
     membership: () => ground.node().status().membership,
   });
   return tree;
@@ -77,7 +79,7 @@ function makeUpstream(
   { lag, node, clusterId, tree }: Ground & { clusterId(): string | undefined; tree(): Tree },
 ): Upstream {
   const { self, address, clock, forwarder, onEvent } = options;
-  const body = JSON.stringify({ id: self, address });
+  const body = JSON.stringify({ id: self, address, partial: options.tables !== undefined });
   return new Upstream({
     ...{ self, clock, onEvent, clusterId, named: options.follow },
     members: () => node().status().membership,

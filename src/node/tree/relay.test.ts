@@ -130,20 +130,36 @@ test("nobody follows itself over others, takes a member's name, or another follo
   });
   const tree = new Tree({
     ...{ self: { id: self, address: "h:2" }, links, relay, upstream, hasPages: true },
+    ...{ isPartial: false, logKind: () => "pages" as const },
     clusterId: () => "c",
     membership: () => [{ id: nodeId("m"), kind: "voter", address: "h:3" }],
     onEvent: () => {},
   });
-  assert.throws(() => tree.register(nodeId("y"), "h:4"), /nobody to follow itself/);
+  assert.throws(
+    () => tree.register({ id: nodeId("y"), address: "h:4", isPartial: false }),
+    /nobody to follow itself/,
+  );
   upstream.tick();
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(upstream.current?.id, child);
-  assert.throws(() => tree.register(child, "h:9"), /follows it itself/);
-  assert.throws(() => tree.register(nodeId("m"), "h:8"), /is a member/);
-  const answer = tree.register(nodeId("y"), "h:4");
+  assert.throws(
+    () => tree.register({ id: child, address: "h:9", isPartial: false }),
+    /follows it itself/,
+  );
+  assert.throws(
+    () => tree.register({ id: nodeId("m"), address: "h:8", isPartial: false }),
+    /is a member/,
+  );
+  const answer = tree.register({ id: nodeId("y"), address: "h:4", isPartial: false });
   assert.deepEqual(
     answer.way.map((step) => step.id),
     ["a", "x", "b"],
   );
-  assert.throws(() => tree.register(nodeId("y"), "h:5"), /follows b already/);
+  assert.throws(
+    () => tree.register({ id: nodeId("y"), address: "h:5", isPartial: false }),
+    /follows b already/,
+  );
+  // Its rows could not be told from pages.
+  const part = { id: nodeId("z"), address: "h:6", isPartial: true };
+  assert.throws(() => tree.register(part), { code: "SETTINGS_REFUSED" });
 });

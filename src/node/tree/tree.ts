@@ -8,7 +8,8 @@
 
 import { ClientError } from "../../base/errors.ts";
 import type { Channel } from "../../sync/ports.ts";
-import type { Member, Membership, NodeId } from "../../vocabulary.ts";
+import type { LogKind, Member, Membership, NodeId } from "../../vocabulary.ts";
+import { canSelectTables } from "../database.ts";
 import type { Links } from "../driver.ts";
 import type { Relay } from "./relay.ts";
 import { type FollowAnswer, type Step, type Upstream, upstreamId } from "./upstream.ts";
@@ -19,11 +20,20 @@ export type TreePorts = {
   readonly relay: Relay;
   /** Whether this node has a database, so that it can bring others up from nothing. */
   readonly hasPages: boolean;
+  /** This node keeps the rows of some tables only. */
+  readonly isPartial: boolean;
+  logKind(): LogKind;
   /** Undefined on a member. */
   readonly upstream: Upstream | undefined;
   clusterId(): string | undefined;
   membership(): Membership;
   onEvent(line: string): void;
+};
+
+/** A node that asks to follow this one. */
+export type Follower = Step & {
+  /** It keeps the rows of some tables only. */
+  readonly isPartial: boolean;
 };
 
 /** Where a message comes from, for this node. */
@@ -93,9 +103,22 @@ export class Tree {
     return { type: "member", id: from };
   }
 
-  /** Another node wants to follow this one, or goes on doing so. Throws ClientError MEMBERSHIP_REFUSED. */
-  register(id: NodeId, address: string): FollowAnswer {
-    const { self, clusterId, onEvent } = this.#ports;
+  /**
+   * Another node wants to follow this one, or goes on doing so. Throws ClientError MEMBERSHIP_REFUSED, and
+   * SETTINGS_REFUSED when it cannot take in what the cluster's log kind gives it.
+   */
+  register({ id, address, isPartial }: Follower): FollowAnswer {
+    const { self, clusterId, onEvent, logKind } = this.#ports;
+    if (this.#ports.isPartial) {
+      throw refused(`${self.id} has the rows of some tables only; follow another node`);
+    }
+    if (isPartial && !canSelectTables(logKind())) {
+      throw new ClientError(
+        "SETTINGS_REFUSED",
+        `a node with --tables cannot follow a cluster of log kind ${logKind()}: choose another kind ` +
+          "(paceline configure logKind=rows, or triggers), or start it without --tables",
+      );
+    }
     if (!this.#ports.hasPages) {
       throw refused(`${self.id} is a witness, without a database; follow another node`);
     }

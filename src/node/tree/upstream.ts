@@ -57,7 +57,8 @@ export class Upstream {
   #askedMs = Number.NEGATIVE_INFINITY;
   /** Index of the candidate that is tried next. */
   #next = 0;
-  #told = "";
+  /** Last line told of each candidate, by its address. */
+  readonly #toldByAddress = new Map<string, string>();
 
   constructor(ports: UpstreamPorts) {
     this.#ports = ports;
@@ -117,19 +118,22 @@ export class Upstream {
     try {
       answer = await this.#ports.register(address);
     } catch (error) {
-      this.#tell(`cannot follow ${address}: ${messageOf(error as ClientError)}`);
+      this.#tell(address, `cannot follow ${address}: ${messageOf(error as ClientError)}`);
       return;
     }
     const top = answer.way.at(-1);
     const known = this.#ports.clusterId();
     if (top === undefined) return;
     if (answer.way.some((step) => step.id === self)) {
-      this.#tell(`cannot follow ${address}: it follows this node itself`);
+      this.#tell(address, `cannot follow ${address}: it follows this node itself`);
       if (this.is(top.id)) this.#leave("it follows this node itself");
       return;
     }
     if (known !== undefined && answer.clusterId !== undefined && known !== answer.clusterId) {
-      this.#tell(`cannot follow ${address}: it is of cluster ${answer.clusterId}, not ${known}`);
+      this.#tell(
+        address,
+        `cannot follow ${address}: it is of cluster ${answer.clusterId}, not ${known}`,
+      );
       return;
     }
     this.#way = answer.way;
@@ -138,7 +142,7 @@ export class Upstream {
     const left = this.#current;
     this.#current = { id: top.id, address };
     this.#next = 0;
-    this.#told = "";
+    this.#toldByAddress.clear();
     this.heard();
     onEvent(`follows ${top.id} at ${address}, ${answer.way.map((step) => step.id).join(" → ")}`);
     this.#ports.changed(left);
@@ -152,10 +156,10 @@ export class Upstream {
     this.#ports.changed(left);
   }
 
-  /** Once for the same line in a row. */
-  #tell(line: string): void {
-    if (line !== this.#told) this.#ports.onEvent(line);
-    this.#told = line;
+  /** Once for the same line of a candidate. */
+  #tell(address: string, line: string): void {
+    if (this.#toldByAddress.get(address) !== line) this.#ports.onEvent(line);
+    this.#toldByAddress.set(address, line);
   }
 }
 

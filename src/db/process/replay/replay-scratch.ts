@@ -16,11 +16,11 @@ export class ReplayScratch {
   readonly #replayer: Replayer;
   readonly #capture: PageCapture;
 
-  constructor(path: string, ports: WriterChildPorts) {
+  constructor(path: string, tables: readonly string[] | undefined, ports: WriterChildPorts) {
     this.#ports = ports;
     const db = openScratch(path);
     this.#capture = ports.openCapture(path, checkedPageSize(db));
-    this.#replayer = new Replayer(db);
+    this.#replayer = new Replayer(db, tables);
   }
 
   run(position: EntryId, section: Uint8Array): { reply: FromWriter; body: Uint8Array | undefined } {

@@ -22,12 +22,15 @@ export class ReplayProcess {
   /** What is outstanding: one thing at a time. */
   #waiting: Waiting | undefined;
 
-  /** `main` is that of a writer. */
-  static spawn(main: string): ReplayProcess {
-    return new ReplayProcess(main);
+  readonly #tables: readonly string[] | undefined;
+
+  /** `main` is that of a writer; `tables` those whose rows are kept, all when undefined. */
+  static spawn(main: string, tables?: readonly string[] | undefined): ReplayProcess {
+    return new ReplayProcess(main, tables);
   }
 
-  private constructor(main: string) {
+  private constructor(main: string, tables: readonly string[] | undefined) {
+    this.#tables = tables;
     this.#process = new SqlProcess(main, {
       onMessage: (head, body) => this.#onMessage(head as FromWriter, body),
       onGone: (why) =>
@@ -37,7 +40,7 @@ export class ReplayProcess {
 
   /** Opens a scratch database. Throws StorageError when it cannot be opened. */
   async open(scratchPath: string): Promise<void> {
-    await this.#ask({ type: "open-replay", path: scratchPath });
+    await this.#ask({ type: "open-replay", path: scratchPath, tables: this.#tables });
   }
 
   /**
