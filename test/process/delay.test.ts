@@ -6,8 +6,10 @@ import { test } from "node:test";
 import type { NodeView } from "../../src/node/report/node-status.ts";
 import { freePorts, sleep, TestCluster } from "./cluster.ts";
 import { paceline } from "./command.ts";
+import { fill } from "./page-sync.ts";
 import { execute, rowsOf } from "./sql.ts";
 
+const MB = 1_000_000;
 const delayMs = 8_000;
 const delayed = ["--apply-delay", `${delayMs}ms`];
 const stale = { headers: { "paceline-consistency": "stale" } };
@@ -153,6 +155,49 @@ test("a delayed node outside the membership, and one below it that is not delaye
   assert.deepEqual(await rowsOf(d, "SELECT x FROM t", [], stale), [[1]]);
   const lagMs = (await viewOf(d))?.lagMs ?? 0;
   assert.ok(lagMs >= 250 && lagMs < 10_000, `${lagMs} ms behind`);
+});
+
+test("its log keeps what is not applied; copied pages are as of now, and never come over a held node", {
+  timeout: 170_000,
+}, async (t) => {
+  const cluster = await TestCluster.start({ nodes: 1, args: ["--keep-log", "4MiB"] });
+  t.after(() => cluster.stop());
+  const a = cluster.url("a");
+  await fill(cluster, 40 * MB);
+  await cluster.join("d", "a", ["--kind", "learner", "--apply-delay", "1h"]);
+  const d = cluster.url("d");
+  const count = () => execute(d, "SELECT count(*) FROM filler", [], stale);
+  const rows = async () => rowsOf(a, "SELECT count(*) FROM filler");
+  await until(async () => (await viewOf(d))?.ready === true, 60_000);
+  const joined = await count();
+  assert.deepEqual(joined.type === "ok" && joined.rows, await rows());
+  assert.match(cluster.output("d"), /the copied pages are as of now/);
+
+  // Much more than --keep-log is written, and none of it is shown; it is all there when it is asked for.
+  await fill(cluster, 40 * MB);
+  const later = await count();
+  assert.deepEqual(later.type === "ok" && later.rows, joined.type === "ok" && joined.rows);
+  await until(async () => ((await viewOf(d))?.lagBytes ?? 0) > 30 * MB);
+  const rolled = await paceline("roll-forward", "--url", d, "--to", "now");
+  assert.equal(rolled.code, 0, rolled.stderr);
+  const all = await count();
+  assert.deepEqual(all.type === "ok" && all.rows, await rows());
+  assert.equal(cluster.output("d").split("as of now").length, 2);
+
+  // Away for longer than the log of the leader reaches back, while it is held.
+  await cluster.kill("d", "SIGTERM");
+  await fill(cluster, 40 * MB);
+  cluster.spawn(cluster.nodes[1]!, ["--apply-delay", "1h"]);
+  await until(async () => /no longer reaches back/.test(cluster.output("d")));
+  await sleep(1_500);
+  const held = await count();
+  assert.deepEqual(held.type === "ok" && held.rows, all.type === "ok" && all.rows);
+  assert.equal((await paceline("roll-forward", "--url", d, "--resume")).code, 0);
+  const wanted = JSON.stringify(await rows());
+  await until(async () => {
+    const now = await count();
+    return now.type === "ok" && JSON.stringify(now.rows) === wanted;
+  }, 60_000);
 });
 
 test("who may have to lead cannot be delayed", { timeout: 60_000 }, async (t) => {
