@@ -19,6 +19,7 @@ const help = `npm run mutants: breaks the program on purpose, one bug at a time,
   npm run mutants -- [options]
 
   --only TEXT   only mutants whose name has this text
+  --ground G    only mutants that are hunted there: stories, sqlite, pages, lead, foreign
   --seeds N     at most so many seeds for each mutant (100; some grounds have fewer)
   --jobs N      so many processes hunt at the same time (one per core, at most 4)
   --list        the names of the mutants and where they are hunted, and nothing else
@@ -39,10 +40,12 @@ if (values.help) {
 }
 const seedsMax = count("seeds");
 const jobs = count("jobs");
-const wanted = mutants.filter(({ name }) => name.includes(values.only));
-if (wanted.length === 0) refuse(`no mutant has "${values.only}" in its name; --list tells all`);
+const wanted = mutants.filter(
+  (mutant) => mutant.name.includes(values.only) && groundName(mutant).startsWith(values.ground),
+);
+if (wanted.length === 0) refuse("no mutant is called like that; --list tells all");
 if (values.list) {
-  for (const { name, ground } of wanted) console.log(`${(ground ?? "stories").padEnd(8)} ${name}`);
+  for (const mutant of wanted) console.log(`${groundName(mutant).padEnd(8)} ${mutant.name}`);
   process.exit(0);
 }
 
@@ -63,7 +66,7 @@ async function work(): Promise<void> {
     const mutant = mutants.find(({ name }) => name === next.name)!;
     if (next.clean) {
       const found = await cleanly(mutant, next);
-      console.error(`clean, ${mutant.ground ?? "stories"}: ${found ?? "yes"}`);
+      console.error(`clean, ${groundName(mutant)}: ${found ?? "yes"}`);
       continue;
     }
     let kill = await hunted(next);
@@ -85,12 +88,13 @@ function needsControl({ killedBy, seeds }: Kill): boolean {
 }
 
 /** Plays seeds without the mutant; what went wrong, if anything. */
-async function cleanly({ ground }: Mutant, order: Order): Promise<string | undefined> {
+async function cleanly(mutant: Mutant, order: Order): Promise<string | undefined> {
   const { killedBy, broken, seeds } = await hunted(order);
   const found = broken ?? killedBy;
   if (found !== undefined) {
-    unclean.push(`${ground ?? "stories"}, seed ${seeds}: ${found}`);
-    console.error(`the program as it is fails seed ${seeds} of ${ground ?? "stories"}: ${found}`);
+    const ground = groundName(mutant);
+    unclean.push(`${ground}, seed ${seeds}: ${found}`);
+    console.error(`the program as it is fails seed ${seeds} of ${ground}: ${found}`);
   }
   return found;
 }
@@ -137,6 +141,10 @@ function line({ mutant, killedBy, seeds, broken, idle }: Kill): string {
   return `${mutant.padEnd(80)} ${by.padEnd(58)} ${String(seeds).padStart(4)}`;
 }
 
+function groundName({ ground }: Mutant): string {
+  return ground ?? "stories";
+}
+
 function options() {
   const cores = String(Math.min(4, availableParallelism()));
   try {
@@ -144,6 +152,7 @@ function options() {
       options: {
         seeds: { type: "string", default: "100" },
         only: { type: "string", default: "" },
+        ground: { type: "string", default: "" },
         jobs: { type: "string", default: cores },
         list: { type: "boolean", default: false },
         json: { type: "boolean", default: false },

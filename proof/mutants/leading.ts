@@ -8,13 +8,17 @@ import { existsSync, statSync, truncateSync } from "node:fs";
 import promises from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { DatabaseSync } from "node:sqlite";
+import { pageHash } from "../../src/base/hash.ts";
+import { Applier } from "../../src/db/served/applier.ts";
 import { Checkpointer } from "../../src/db/served/connections/checkpointer.ts";
 import { WriteLock } from "../../src/db/served/connections/write-lock.ts";
 import { Served } from "../../src/db/served/served.ts";
 import { Authorizer } from "../../src/db/sql/authorizer.ts";
 import { GroupCommit } from "../../src/db/sql/group-commit.ts";
 import { all, type Mutant, replaced } from "../../src/sim/mutants/mutant.ts";
+import type { Pgno } from "../../src/vocabulary.ts";
 import { frameBytes } from "../../src/wal/format.ts";
+import type { PageSet } from "../../src/wal/page-set.ts";
 
 const ground = "lead" as const;
 const nothing = () => () => {};
@@ -84,6 +88,16 @@ export function positionReadOnLock(word: "ROLLBACK" | "COMMIT"): () => void {
       },
   );
   return all(using("acquireNow"), using("release"), exec, read);
+}
+
+/** What the pages of a change are, whatever it says of them. */
+function hashesOf({ pageSize, pgnos, pages, hashes }: PageSet): Uint32Array {
+  const own = hashes.slice();
+  for (const [i, pgno] of pgnos.entries()) {
+    const hash = pageHash(pgno as Pgno, pages.subarray(i * pageSize, (i + 1) * pageSize));
+    own.set([hash.high, hash.low], 2 * i);
+  }
+  return own;
 }
 
 export const leadMutants: readonly Mutant[] = [
@@ -199,6 +213,24 @@ export const leadMutants: readonly Mutant[] = [
     name: "the write lock is let go by ROLLBACK, and its connection is read from",
     ground,
     plant: () => positionReadOnLock("ROLLBACK"),
+  },
+  {
+    name: "a change that is refused half-way is not given up",
+    ground,
+    plant: () => replaced(Applier.prototype, "abandon", () => () => {}),
+  },
+  {
+    name: "pages are applied as they came: neither their hashes nor the chain of checksums is compared",
+    ground,
+    plant: () =>
+      replaced(
+        Served.prototype,
+        "apply",
+        (original) =>
+          function (this: Served, set, position) {
+            return original.call(this, { ...set, hashes: hashesOf(set) }, position, undefined);
+          },
+      ),
   },
   {
     name: "the old WAL is left beside a database file that page sync has put into place",

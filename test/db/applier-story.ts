@@ -97,9 +97,10 @@ class Story {
   }
 
   async close(): Promise<void> {
-    this.#witness?.close();
+    // After a failure some of it is closed already; what went wrong is known by then.
+    ignoringErrors(() => this.#witness?.close());
     await this.#served?.close().catch(() => undefined);
-    this.#leader?.connection.close();
+    ignoringErrors(() => this.#leader?.connection.close());
   }
 
   #commit(work: (connection: DatabaseSync) => void): Promise<void> {
@@ -172,6 +173,14 @@ class Story {
 
 function expect(condition: boolean, text: string): void {
   if (!condition) throw new Error(text);
+}
+
+function ignoringErrors(action: () => void): void {
+  try {
+    action();
+  } catch {
+    // As said by the caller.
+  }
 }
 
 /** A newborn database with this kind of auto_vacuum. */

@@ -8,6 +8,7 @@
  */
 
 import { join } from "node:path";
+import { CorruptionError } from "../../src/base/errors.ts";
 import { formatHash } from "../../src/base/hash.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { Writer } from "../../src/db/process/writer.ts";
@@ -16,6 +17,7 @@ import { Served } from "../../src/db/served/served.ts";
 import { StagedPatch } from "../../src/db/served/staged-patch.ts";
 import { StagedImage } from "../../src/db/served/staging.ts";
 import { unit } from "../../src/db/sql/test-database.ts";
+import { limits } from "../../src/limits.ts";
 import { decodePages } from "../../src/payload/pages.ts";
 import { SqliteFiles } from "../../src/sim/sqlite/files.ts";
 import type { Lsn, Term } from "../../src/vocabulary.ts";
@@ -29,13 +31,18 @@ const nodeWriter = new URL("../../src/node/children/writer-main.ts", import.meta
 /** Tells the story of a seed; throws what went wrong. `main`: of the writer processes. */
 export async function leadStory(seed: number, main = nodeWriter, leads = 5): Promise<void> {
   using dir = temporaryDirectory();
-  const story = new LeadStory(dir.path, new Prng(seed), main);
+  const prng = new Prng(seed);
+  const { applySliceFrames } = limits;
+  // Small slices: a change is refused when a part of it has been written.
+  Object.assign(limits, { applySliceFrames: [2, 8, 256][prng.integer(0, 3)]! });
+  const story = new LeadStory(dir.path, prng, main);
   try {
     await story.begin();
     for (let i = 0; i < leads; i++) await story.lead();
     await story.end();
   } finally {
     await story.close();
+    Object.assign(limits, { applySliceFrames });
   }
 }
 
@@ -96,7 +103,11 @@ class LeadStory {
   async close(): Promise<void> {
     this.#writer?.kill();
     await this.#writer?.closed;
-    this.#witness?.close();
+    try {
+      this.#witness?.close();
+    } catch {
+      // It was closed when something went wrong, or sees what went wrong.
+    }
     await this.#served?.close().catch(() => undefined);
     this.#mirror.close();
   }
@@ -116,9 +127,23 @@ class LeadStory {
   }
 
   async #commit(told: Told): Promise<void> {
+    if (this.#prng.chance(0.1)) await this.#refuse(told);
     await this.#served.apply(told.set, told.position, told.checksum);
     this.#mirror.commit(told);
     this.#witness.look(told.position.lsn);
+  }
+
+  /** The change arrives damaged first: nothing of it may be seen, and nothing stay. */
+  async #refuse({ set, position, checksum }: Told): Promise<void> {
+    // Not `slice`: of a Buffer that is no copy.
+    const pages = Uint8Array.from(set.pages);
+    pages[pages.length - 1]! ^= 1;
+    const isRefused = await this.#served.apply({ ...set, pages }, position, checksum).then(
+      () => false,
+      (error) => error instanceof CorruptionError,
+    );
+    expect(isRefused, "a damaged change was applied");
+    this.#witness.look(this.#served.position().lsn);
   }
 
   async #checkpoint(): Promise<void> {

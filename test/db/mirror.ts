@@ -51,7 +51,7 @@ export class Mirror {
     this.table.apply(set);
     const size = set.pageSize;
     for (const [i, pgno] of set.pgnos.entries()) {
-      this.#pages.set(pgno, set.pages.slice(i * size, (i + 1) * size));
+      this.#pages.set(pgno, Uint8Array.from(set.pages.subarray(i * size, (i + 1) * size)));
     }
   }
 

@@ -14,5 +14,6 @@ export function nameOf(error: unknown): string {
 export function firstWords(text: string): string {
   const line = text.split("\n")[0]!.replace(/\/\S+\//g, "");
   const words = line.replace(/\b(?:\d+|[0-9a-f]{16})\b/g, "…");
-  return words.length <= 56 ? words : `${words.slice(0, 55).trimEnd()}…`;
+  const short = words.replace(/(?:…, )+…/g, "…");
+  return short.length <= 56 ? short : `${short.slice(0, 55).trimEnd()}…`;
 }
