@@ -1,7 +1,6 @@
 /**
- * `npm run bench`: the first figures of Paceline, each beside the raw limit of the same machine in the same run.
- *
- *   npm run bench -- [--seconds S] [--json FILE]
+ * `npm run bench`: the first figures of Paceline, each beside the raw limit of the same machine in the same run. See
+ * --help, below.
  *
  * A three-node cluster of real processes on loopback, client included, all on this machine's cores. Figures are
  * measured, not asserted; docs/performance.md has the last ones that were kept.
@@ -10,23 +9,38 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { TestCluster } from "../test/process/cluster.ts";
 import { rowsOf } from "../test/process/sql.ts";
+import { CommandLine } from "../tools/command-line.ts";
 import { failoverTimes } from "./failover.ts";
 import { httpLoad, pipelineOf } from "./http-load.ts";
 import { inProcessWrites } from "./in-process.ts";
 import { lagTimes } from "./lag.ts";
 import { rawFigures } from "./raw.ts";
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string", default: "5" },
-    json: { type: "string" },
-    kills: { type: "string", default: "5" },
-  },
+const help = `npm run bench: figures of Paceline, each beside the raw limit of the same machine in the same run: writes,
+reads, lag, memory, failover. A cluster of three real nodes on loopback and its clients, all on this machine's cores.
+
+  npm run bench -- [--seconds S] [--kills N] [--json FILE]
+
+  --seconds S  how long each figure is measured (default 5)
+  --kills N    so many leaders are killed for the figures of failover (default 5)
+  --json FILE  the figures go there, too
+  --help
+
+Example: npm run bench -- --seconds 2 --json figures.json
+
+Nothing is asserted; docs/performance.md has the last figures that were kept. Exit status: 0; 2 for wrong options.
+`;
+
+const line = new CommandLine("bench", help, {
+  seconds: { type: "string", default: "5" },
+  json: { type: "string" },
+  kills: { type: "string", default: "5" },
 });
-const seconds = Number(values.seconds);
+const { values } = line;
+const seconds = line.number("seconds", { min: 0.1, max: 3_600, whole: false });
+const kills = line.number("kills", { min: 1 });
 const dir = mkdtempSync(join(tmpdir(), "paceline-bench-"));
 const figures: Record<string, unknown> = {
   node: process.version,
@@ -108,7 +122,7 @@ tell(
 );
 
 tell("failover …");
-const failover = await failoverTimes(cluster, Number(values.kills));
+const failover = await failoverTimes(cluster, kills);
 figures["failover"] = failover;
 tell(
   `  SIGKILL of the leader, ${failover.timesMs.length} times: median ${round(failover.p50Ms)} ms, ` +

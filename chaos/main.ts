@@ -22,7 +22,7 @@ let options: ChaosOptions;
 try {
   options = parseOptions(process.argv.slice(2));
 } catch (error) {
-  console.error(`chaos: ${(error as Error).message}`);
+  console.error(`chaos: ${(error as Error).message}\nnpm run chaos -- --help explains`);
   process.exit(2);
 }
 if (options.help) {

@@ -1,19 +1,10 @@
 /**
- * `npm run proof`: the long versions of the process tests, with figures. Half an hour on two cores, traffic on loopback
- * only.
- *
- *   npm run proof -- [--only leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds]
- *                    [--kills N] [--clients N] [--megabytes N] [--stories N]
- *                    [--transactions N] [--kinds K,…] [--json FILE]
- *
- * Exit status 1 on any violation: an acknowledged write missing, a refused one present, copies that differ, a stale
- * linearizable read.
+ * `npm run proof`: the long versions of the process tests, with figures. See --help, below.
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { applierStory } from "../test/db/applier-story.ts";
 import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
@@ -23,25 +14,53 @@ import { kindStory } from "../test/process/kind-story.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 import { buildNorthwind, chinook, missingData } from "../test/process/real-data.ts";
 import { switchovers } from "../test/process/switchover.ts";
+import { CommandLine } from "../tools/command-line.ts";
 
 const everything =
   "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds";
 
-const { values } = parseArgs({
-  options: {
-    only: { type: "string", default: everything },
-    stories: { type: "string", default: "200" },
-    transactions: { type: "string", default: "100000" },
-    kinds: { type: "string", default: "pages,rows,statements,triggers" },
-    kills: { type: "string", default: "20" },
-    clients: { type: "string", default: "32" },
-    megabytes: { type: "string", default: "500" },
-    json: { type: "string" },
-  },
+const allKinds = "pages,rows,statements,triggers";
+
+const help = `npm run proof: the long versions of the process tests, with figures. Half an hour on two cores; all
+traffic stays on loopback.
+
+  npm run proof -- [options]
+
+  --only A,B        only these proofs; there are
+                    ${everything}
+  --kills N         how often the leader is killed, or gives the lead away (default 20); other faults come in proportion
+  --clients N       clients that write (default 32)
+  --megabytes N     size of the database that is copied: join, repair, away, backup (default 500)
+  --stories N       random databases beside stock SQLite: pages (default 200)
+  --transactions N  for each log kind: kinds (default 100000)
+  --kinds A,B       log kinds: kinds (default ${allKinds})
+  --json FILE       the figures go there, too
+  --help
+
+Example: npm run proof -- --only leader,witness --kills 5
+
+Exit status: 0 when all held; 1 on any violation (an acknowledged write missing, a refused one present, copies that
+differ, a stale linearizable read); 2 for wrong options.
+`;
+
+const line = new CommandLine("proof", help, {
+  only: { type: "string", default: everything },
+  stories: { type: "string", default: "200" },
+  transactions: { type: "string", default: "100000" },
+  kinds: { type: "string", default: allKinds },
+  kills: { type: "string", default: "20" },
+  clients: { type: "string", default: "32" },
+  megabytes: { type: "string", default: "500" },
+  json: { type: "string" },
 });
-const clients = Number(values.clients);
-const kills = Number(values.kills);
-const bytes = Number(values.megabytes) * 1_000_000;
+const { values } = line;
+const only = line.names("only", everything.split(","));
+const kinds = line.names("kinds", allKinds.split(","));
+const clients = line.number("clients", { min: 1 });
+const kills = line.number("kills", { min: 1 });
+const bytes = line.number("megabytes", { min: 1 }) * 1_000_000;
+const stories = line.number("stories", { min: 1 });
+const transactions = line.number("transactions", { min: 1 });
 const report: Record<string, unknown> = {};
 const tell = (line: string) => console.log(line);
 
@@ -60,12 +79,9 @@ const proofs: Record<string, () => Promise<unknown>> = {
   kinds: kindsProof,
 };
 
-for (const name of values.only.split(",")) {
-  const proof = proofs[name];
-  if (proof === undefined)
-    throw new Error(`no proof "${name}"; there are ${Object.keys(proofs).join(", ")}`);
+for (const name of only) {
   tell(`\n=== ${name}`);
-  report[name] = await proof();
+  report[name] = await proofs[name]!();
   tell(JSON.stringify(report[name]));
 }
 if (values.json !== undefined)
@@ -75,15 +91,14 @@ if (values.json !== undefined)
 async function kindsProof(): Promise<unknown> {
   const dir = mkdtempSync(join(tmpdir(), "paceline-kinds-"));
   const files = missingData === false ? [chinook, buildNorthwind(dir)] : [];
-  const transactions = Number(values.transactions);
-  const kinds: unknown[] = [];
-  for (const kind of values.kinds.split(",")) {
+  const results: unknown[] = [];
+  for (const kind of kinds) {
     const result = await kindStory(kind, { transactions, clients, files });
     tell(JSON.stringify(result));
-    kinds.push(result);
+    results.push(result);
   }
   rmSync(dir, { recursive: true, force: true });
-  return kinds;
+  return results;
 }
 
 async function faultProof(
@@ -170,7 +185,6 @@ async function onFilledCluster<T>(work: (cluster: TestCluster) => Promise<T>): P
 
 /** Random databases beside stock SQLite (test/db/applier-story.ts). */
 async function pagesProof(): Promise<unknown> {
-  const stories = Number(values.stories);
   for (let seed = 1; seed <= stories; seed++) {
     const wrong = await applierStory(seed);
     if (wrong !== undefined) throw new Error(`story ${seed}: ${wrong}`);

@@ -1,46 +1,64 @@
 /**
- * `npm run sim`: whole clusters in simulated worlds, one per seed (src/sim/).
- *
- *   npm run sim -- [--seeds N] [--start S] [--sqlite] [--jobs N] [--json]
- *   npm run sim -- --seed X [--sqlite] [--shrink] [--change JSON] [--json]
- *
- * `--sqlite` puts real SQLite under every node, instead of the model database (src/sim/sqlite). `--seed X` plays that
- * one and prints its story, one line per event. `--jobs` is the number of worker processes, as many as there are cores
- * unless said otherwise. Progress goes to standard error. Exit status 1 on any violation.
- *
- * `--shrink` looks for a smaller story that breaks the same invariant: fewer kinds of faults, fewer nodes and clients,
- * a shorter storm. `--change` gives parameters other values than the seed draws, as `--shrink` prints them.
+ * `npm run sim`: whole clusters in simulated worlds, one per seed (src/sim/). See --help, below.
  */
 
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import { killHosts } from "../src/sim/sqlite/scratch-hosts.ts";
 import { type Parameters, shrinkLimits } from "../src/sim/story/parameters.ts";
 import { runSeed, type SeedOptions } from "../src/sim/story/run.ts";
+import { CommandLine } from "../tools/command-line.ts";
 import { playSeeds } from "./sim/fleet.ts";
 import { Progress } from "./sim/progress.ts";
 import { type Failing, shrink } from "./sim/shrink.ts";
 import { type FailedSeed, Tally } from "./sim/tally.ts";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    start: { type: "string", default: "1" },
-    jobs: { type: "string", default: String(availableParallelism()) },
-    seed: { type: "string" },
-    shrink: { type: "boolean", default: false },
-    change: { type: "string", default: "{}" },
-    sqlite: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
+const help = `npm run sim: whole clusters in simulated worlds, one per seed: crashes, lost power, torn and rotten disks,
+broken networks, clocks that run apart. After every event the invariants of docs/invariants.md are checked.
+
+  npm run sim -- [--seeds N] [--start S] [--sqlite] [--jobs N] [--json]
+  npm run sim -- --seed X [--sqlite] [--shrink] [--change JSON] [--json]
+
+  --seeds N      so many worlds (default 1000)
+  --start S      the seed of the first one (default 1)
+  --jobs N       worker processes (default: as many as there are cores)
+  --seed X       only this one, and its story is printed, one line per event
+  --shrink       with --seed: looks for a smaller story that breaks the same invariant, with fewer kinds of faults,
+                 fewer nodes and clients, a shorter storm
+  --change JSON  parameters that have other values than the seed draws, as --shrink prints them
+  --sqlite       real SQLite under every node, instead of the model database
+  --json         the result as one line of JSON (docs/proof.md describes it)
+  --help
+
+Example: npm run sim -- --seeds 200 --start 5000 --sqlite
+
+Progress goes to standard error. Exit status: 0 when all is well, 1 on any violation, 2 for wrong options.
+`;
+
+const line = new CommandLine("sim", help, {
+  seeds: { type: "string", default: "1000" },
+  start: { type: "string", default: "1" },
+  jobs: { type: "string", default: String(availableParallelism()) },
+  seed: { type: "string" },
+  shrink: { type: "boolean", default: false },
+  change: { type: "string", default: "{}" },
+  sqlite: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
 });
+const { values } = line;
+if (values.shrink && values.seed === undefined)
+  line.refuse("--shrink needs the --seed to begin with");
+const many = {
+  start: line.number("start", { min: 1 }),
+  count: line.number("seeds", { min: 1 }),
+  jobs: line.number("jobs", { min: 1 }),
+};
 
 const options: SeedOptions = {
   database: values.sqlite ? "sqlite" : "model",
-  changes: JSON.parse(values.change) as Partial<Parameters>,
+  changes: changed(values.change),
 };
 const flag = values.sqlite ? " --sqlite" : "";
-const seed = values.seed === undefined ? undefined : wholeNumber("seed", values.seed);
+const seed = values.seed === undefined ? undefined : line.number("seed", { min: 1 });
 const ok = seed === undefined ? await runMany() : await runOne(seed);
 killHosts();
 process.exitCode = ok ? 0 : 1;
@@ -76,15 +94,11 @@ function shrunk(seed: number): Promise<Failing | undefined> {
 }
 
 async function runMany(): Promise<boolean> {
-  const start = wholeNumber("start", values.start);
-  const count = wholeNumber("seeds", values.seeds);
   const tally = new Tally();
-  const progress = new Progress(count);
+  const progress = new Progress(many.count);
   await playSeeds({
-    start,
-    count,
+    ...many,
     story: options,
-    jobs: wholeNumber("jobs", values.jobs),
     onPlayed: (played) => {
       const failed = tally.add(played);
       if (failed !== undefined) for (const line of linesOf(failed)) progress.tell(line);
@@ -107,9 +121,12 @@ function linesOf({ seed, violations }: FailedSeed): readonly string[] {
   ];
 }
 
-function wholeNumber(name: string, text: string): number {
-  const n = Number(text);
-  if (Number.isSafeInteger(n) && n > 0) return n;
-  console.error(`--${name} takes a whole number from 1 on, not "${text}"`);
-  process.exit(2);
+function changed(text: string): Partial<Parameters> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch {
+    // Below.
+  }
+  return line.refuse(`--change takes an object as JSON, such as '{"nodes":3}', not '${text}'`);
 }

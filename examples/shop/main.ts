@@ -12,30 +12,45 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { busyPorts, freePorts, LocalCluster } from "../../src/cli/local/local-cluster.ts";
 import { RoleWatch } from "../../src/cli/local/role-watch.ts";
+import { CommandLine } from "../../tools/command-line.ts";
 import { Customer } from "./customers.ts";
 import { prepareShop } from "./goods.ts";
 import { Shop } from "./shop.ts";
 
-const { values: flags } = parseArgs({
-  options: {
-    /** The shop's; nodes and router take what is free. */
-    port: { type: "string", default: "7080" },
-    dir: { type: "string", default: ".data/shop" },
-    customers: { type: "string", default: "8" },
-    /** End by itself after so many seconds. 0: when told to. */
-    seconds: { type: "string", default: "0" },
-  },
+const help = `npm run shop: a web shop on a cluster, on this machine: one leader and two followers, a router in front of
+them, the shop, and customers who order all the time. Kill the leader, and look whether anybody misses an order.
+
+  npm run shop -- [--port P] [--dir DIR] [--customers N] [--seconds S]
+
+  --port P       where the shop listens (default 7080); nodes and router take what is free
+  --dir DIR      where the nodes keep their data (default .data/shop)
+  --customers N  customers who order all the time (default 8)
+  --seconds S    ends by itself after so long (default 0: when told to)
+  --help
+
+While it runs: k and Enter kills the leader, s and Enter starts what is dead, Ctrl-C ends it all.
+
+Exit status: 0 when every order that was confirmed is there once, 1 when not, 2 for wrong options or a port in use.
+`;
+
+const commandLine = new CommandLine("shop", help, {
+  port: { type: "string", default: "7080" },
+  dir: { type: "string", default: ".data/shop" },
+  customers: { type: "string", default: "8" },
+  seconds: { type: "string", default: "0" },
 });
+const { values: flags } = commandLine;
+const port = commandLine.number("port", { min: 1, max: 65_535 });
+const customerCount = commandLine.number("customers", { min: 0, max: 1_000 });
+const seconds = commandLine.number("seconds", { min: 0, whole: false });
 const launcher = resolve(import.meta.dirname, "../../bin/paceline");
 const ends = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => ends.abort());
 }
 
-const port = Number(flags.port);
 if ((await busyPorts([port])).length > 0) {
   console.error(`port ${port} is in use; choose another: npm run shop -- --port ${port + 1}`);
   process.exit(2);
@@ -70,13 +85,12 @@ process.exit(status);
 
 async function run(shop: Shop): Promise<number> {
   await roles.look();
-  const count = Number(flags.customers);
-  const customers = Array.from({ length: count }, (_, i) => new Customer(shop.url, i));
+  const customers = Array.from({ length: customerCount }, (_, i) => new Customer(shop.url, i));
   console.log(welcome(shop));
   listen();
   let isOver = false;
   const buying = Promise.all(customers.map((customer) => customer.shopUntil(() => isOver, 150)));
-  const endMs = Number(flags.seconds) > 0 ? performance.now() + Number(flags.seconds) * 1000 : 0;
+  const endMs = seconds > 0 ? performance.now() + seconds * 1000 : 0;
   for (let ticks = 1; !ends.signal.aborted; ticks++) {
     for (const line of await roles.look()) say(line);
     if (ticks % 20 === 0) say(tally(shop, customers));
@@ -152,7 +166,7 @@ function welcome(shop: Shop): string {
   router   ${routerUrl}/status
 ${nodes.join("\n")}
 
-Open the shop and order something; ${flags.customers} others do the same all the time. Then kill the leader:
+Open the shop and order something; ${customerCount} others do the same all the time. Then kill the leader:
 k and Enter, or kill -9 and its pid. s and Enter starts it again. Ctrl-C ends it all.
 `;
 }
