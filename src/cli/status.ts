@@ -29,6 +29,8 @@ Columns:
                                 safe by the commit rule, on this node's disk
   behind                        committed entries that the node lacks, as far as is known
   lag                           how long ago the node surely had everything; grows while it is silent
+  kind                          voter, learner or witness; what it was given beside that: a priority, a delay,
+                                and the position that a delayed node is held at (paceline roll-forward)
   checksum                      of the whole database; equal positions must have equal checksums
 
 Examples:
