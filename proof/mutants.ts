@@ -6,9 +6,9 @@
  */
 
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import type { Kill } from "../src/sim/mutants/hunt.ts";
 import type { Mutant } from "../src/sim/mutants/mutant.ts";
+import { CommandLine } from "../tools/command-line.ts";
 import { mutants, testsOf } from "./mutants/grounds.ts";
 import { ends, hangs, hunted } from "./mutants/hunters.ts";
 import type { Order } from "./mutants/messages.ts";
@@ -19,31 +19,39 @@ const help = `npm run mutants: breaks the program on purpose, one bug at a time,
   npm run mutants -- [options]
 
   --only TEXT   only mutants whose name has this text
-  --ground G    only mutants that are hunted there: stories, sqlite, pages, lead, foreign
+  --ground G,…  only mutants that are hunted there: stories, sqlite, pages, lead, foreign
   --seeds N     at most so many seeds for each mutant (100; some grounds have fewer)
   --jobs N      so many processes hunt at the same time (one per core, at most 4)
   --list        the names of the mutants and where they are hunted, and nothing else
   --json        the result as one line of JSON on standard output
   --help        this text
 
-The table goes to standard output, one line per mutant: what is broken, which check noticed it, and the seed. Progress
-goes to standard error. Before it counts, the program as it is must play the same seeds, and pass the same unit tests.
+Example: npm run mutants -- --ground lead,foreign
 
-Exit status 0: every mutant was noticed. 1: one was not, or was broken itself, or the program as it is is not clean.
-2: wrong options.
+The table goes to standard output, one line per mutant: what is broken, which check noticed it, and the seed. Progress
+goes to standard error. The program as it is must play the same seeds and pass the same unit tests, else nothing counts.
+
+Exit status: 0 when every mutant was noticed, 1 when one was not, or was broken itself, or the program as it is is not
+clean, 2 for wrong options.
 `;
 
-const values = options();
-if (values.help) {
-  process.stdout.write(help);
-  process.exit(0);
-}
-const seedsMax = count("seeds");
-const jobs = count("jobs");
+const grounds = ["stories", "sqlite", "pages", "lead", "foreign"];
+const line = new CommandLine("mutants", help, {
+  seeds: { type: "string", default: "100" },
+  only: { type: "string", default: "" },
+  ground: { type: "string", default: grounds.join(",") },
+  jobs: { type: "string", default: String(Math.min(4, availableParallelism())) },
+  list: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+});
+const { values } = line;
+const seedsMax = line.number("seeds", { min: 1 });
+const jobs = line.number("jobs", { min: 1, max: 64 });
+const meant = line.names("ground", grounds);
 const wanted = mutants.filter(
-  (mutant) => mutant.name.includes(values.only) && groundName(mutant).startsWith(values.ground),
+  (mutant) => mutant.name.includes(values.only) && meant.includes(groundName(mutant)),
 );
-if (wanted.length === 0) refuse("no mutant is called like that; --list tells all");
+if (wanted.length === 0) line.refuse(`--only: no mutant has "${values.only}" in its name`);
 if (values.list) {
   for (const mutant of wanted) console.log(`${groundName(mutant).padEnd(8)} ${mutant.name}`);
   process.exit(0);
@@ -51,9 +59,9 @@ if (values.list) {
 
 /** Seeds that every ground plays without a mutant, once. */
 const cleanSeeds = Math.min(seedsMax, 20);
-const grounds = [...new Map(wanted.map((mutant) => [mutant.ground, mutant])).values()];
+const firstOfEach = [...new Map(wanted.map((mutant) => [mutant.ground, mutant])).values()];
 const orders: Order[] = [
-  ...grounds.map(({ name }) => ({ name, clean: true, from: 1, seedsMax: cleanSeeds })),
+  ...firstOfEach.map(({ name }) => ({ name, clean: true, from: 1, seedsMax: cleanSeeds })),
   ...wanted.map(({ name }) => ({ name, clean: false, from: 1, seedsMax })),
 ];
 const kills: Kill[] = [];
@@ -78,7 +86,7 @@ async function work(): Promise<void> {
     }
     kills.push(kill);
     const left = wanted.length - kills.length;
-    console.error(`${kills.length}: ${line(kill)}${left === 0 ? "" : `, ${left} to go`}`);
+    console.error(`${kills.length}: ${row(kill)}${left === 0 ? "" : `, ${left} to go`}`);
   }
 }
 
@@ -127,7 +135,7 @@ function report(): void {
   const result = { ok, mutants: kills.length, killed, survivors, broken, seeds, clean, unclean };
   if (values.json) console.log(JSON.stringify({ ...result, kills }));
   else {
-    for (const kill of kills) console.log(line(kill));
+    for (const kill of kills) console.log(row(kill));
     for (const text of unclean) console.log(`not clean without a mutant: ${text}`);
     console.log(`${kills.length} mutants, ${killed} killed, ${survivors.length} survive`);
     if (broken.length > 0) console.log(`${broken.length} are broken themselves`);
@@ -135,7 +143,7 @@ function report(): void {
   process.exitCode = ok ? 0 : 1;
 }
 
-function line({ mutant, killedBy, seeds, broken, idle }: Kill): string {
+function row({ mutant, killedBy, seeds, broken, idle }: Kill): string {
   const survives = idle ? "SURVIVES, and no seed ever called it" : "SURVIVES";
   const by = broken === undefined ? (killedBy ?? survives) : `BROKEN ITSELF: ${broken}`;
   return `${mutant.padEnd(80)} ${by.padEnd(58)} ${String(seeds).padStart(4)}`;
@@ -143,34 +151,4 @@ function line({ mutant, killedBy, seeds, broken, idle }: Kill): string {
 
 function groundName({ ground }: Mutant): string {
   return ground ?? "stories";
-}
-
-function options() {
-  const cores = String(Math.min(4, availableParallelism()));
-  try {
-    return parseArgs({
-      options: {
-        seeds: { type: "string", default: "100" },
-        only: { type: "string", default: "" },
-        ground: { type: "string", default: "" },
-        jobs: { type: "string", default: cores },
-        list: { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", default: false },
-      },
-    }).values;
-  } catch (error) {
-    return refuse((error as Error).message);
-  }
-}
-
-function count(name: "seeds" | "jobs"): number {
-  const n = Number(values[name]);
-  if (Number.isInteger(n) && n >= 1 && n <= 100_000) return n;
-  return refuse(`--${name} takes a number from 1 on, not "${values[name]}"`);
-}
-
-function refuse(why: string): never {
-  console.error(`${why}\n\nnpm run mutants -- --help tells the options`);
-  process.exit(2);
 }

@@ -15,6 +15,14 @@ const scripts: Readonly<Record<string, { readonly path: string; readonly wrong: 
     path: "proof/fuzz.ts",
     wrong: [["--only", "nothing"]],
   },
+  mutants: {
+    path: "proof/mutants.ts",
+    wrong: [
+      ["--only", "no such thing"],
+      ["--seeds", "x"],
+      ["--ground", "lead,nowhere"],
+    ],
+  },
   chaos: {
     path: "chaos/main.ts",
     wrong: [["--minutes", "x"]],

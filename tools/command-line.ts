@@ -1,7 +1,7 @@
 /**
- * The command line of the scripts that npm runs and that are no verbs of `paceline` (bench, fuzz, proof, shop, sim):
- * they explain themselves with --help, and say in one line what was written wrongly, with exit status 2, before
- * anything is done.
+ * The command line of the scripts that npm runs and that are no verbs of `paceline` (bench, fuzz, mutants, proof,
+ * shop, sim): they explain themselves with --help, and say in one line what was written wrongly, with exit status 2,
+ * before anything is done.
  */
 
 import { type ParseArgsConfig, parseArgs } from "node:util";
