@@ -12,8 +12,10 @@ import type { NodeOptions } from "../api/serve.ts";
 import { messageOf } from "../base/errors.ts";
 import type { TlsFiles } from "../host/tls.ts";
 import { limits } from "../limits.ts";
+import { besideWitness } from "../node/rule/settings-change.ts";
 import { upstreamId } from "../node/tree/upstream.ts";
-import { type MemberKind, nodeIdPattern, type Settings } from "../vocabulary.ts";
+import { mayLoseEveryCopy } from "../raft/rule/commit-rule.ts";
+import { type MemberKind, nodeId, nodeIdPattern, type Settings } from "../vocabulary.ts";
 import { formatSize, parseAddress, parseDuration, parseSize } from "./archive/flags.ts";
 import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
 import { completeSettings, parseSettings } from "./operate/settings-text.ts";
@@ -302,12 +304,20 @@ function agreeing(
   settings: Settings | undefined,
   cluster: readonly MemberSpec[] | undefined,
 ): Settings | undefined {
-  const witness = cluster?.find((m) => m.kind === "witness");
-  if (settings?.coordinator !== "manual" || witness === undefined) return settings;
-  throw misuse(
-    `coordinator=manual and the witness ${witness.id} exclude each other`,
-    "A witness is there so that a leader can be elected; with one, leave the coordinator as it is.",
-  );
+  const members = cluster?.map(({ id, address, kind }) => ({
+    ...{ id: nodeId(id), address, kind: kind ?? "voter" },
+  }));
+  const witness = members?.find((m) => m.kind === "witness");
+  if (settings === undefined || members === undefined || witness === undefined) return settings;
+  if (settings.coordinator === "manual") {
+    throw misuse(
+      `coordinator=manual and the witness ${witness.id} exclude each other`,
+      "A witness is there so that a leader can be elected; with one, leave the coordinator as it is.",
+    );
+  }
+  if (!mayLoseEveryCopy(settings, members)) return settings;
+  const rule = `commitRule=${settings.commitRule}`;
+  throw misuse(`${rule} and the witness ${witness.id} exclude each other`, besideWitness(witness));
 }
 
 /** What this node is by its own word and by that of the list, which must not contradict each other. */

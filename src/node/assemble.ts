@@ -202,7 +202,8 @@ function assembleWrites(
     drained: () => whole().drained(),
     makeScratch: () => {
       database.dropReplaying();
-      return database.whole!.makeScratch();
+      const served = database.whole;
+      return served?.makeScratch() ?? Promise.reject(new Error("the database is being repaired"));
     },
     hashes: () => {
       const served = database.whole!;

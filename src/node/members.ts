@@ -10,8 +10,10 @@ import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { MembershipChange, Proposal, RaftStatus } from "../raft/raft.ts";
+import { mayLoseEveryCopy } from "../raft/rule/commit-rule.ts";
 import { isCaretaker, priorityOf } from "../raft/rule/priority.ts";
 import type { Member, NodeId, Priority } from "../vocabulary.ts";
+import { besideWitness } from "./rule/settings-change.ts";
 import type { Writes } from "./write/writes.ts";
 
 export type MemberPorts = {
@@ -43,6 +45,10 @@ export class Members {
         "a witness elects leaders; under coordinator=manual there is nothing for it to do",
       );
     }
+    const next = [...membership.filter((m) => m.id !== member.id), grownUp(member)];
+    const witness = next.find((m) => m.kind === "witness");
+    if (witness !== undefined && mayLoseEveryCopy(settings, next))
+      throw refused(besideWitness(witness));
     const same = membership.find((m) => m.id === member.id);
     if (same?.address === member.address && isWhatIsAsked(same, member)) return;
     if (same !== undefined) {
@@ -156,6 +162,11 @@ export class Members {
 /** A joiner asks again and again; a learner may have become a voter meanwhile. */
 function isWhatIsAsked(present: Member, asked: Member): boolean {
   return present.kind === asked.kind || (present.kind === "voter" && asked.promote === true);
+}
+
+/** A member as it will be in the end. */
+function grownUp(member: Member): Member {
+  return member.promote === true ? { ...member, kind: "voter" } : member;
 }
 
 function refused(message: string): ClientError {

@@ -122,10 +122,12 @@ export class Leading {
 
   /** Refuses proposals from now on, brings the target up to date, and then orders it to stand. */
   transferTo(target: NodeId): Refusal | undefined {
-    const { log, id } = this.#core;
+    const { log, id, isElectable } = this.#core;
     if (this.#transfer !== undefined) return "transferring";
     const member = memberOf(log.membership, target);
-    if (target === id || member?.kind !== "voter" || isCaretaker(member)) return "transfer-refused";
+    if (target === id || member?.kind !== "voter") return "transfer-refused";
+    // A leader with a damaged database needs another one's pages, if only for as long as they are copied.
+    if (isCaretaker(member) && isElectable) return "transfer-refused";
     this.#startTransfer(target);
     return undefined;
   }

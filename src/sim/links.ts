@@ -208,6 +208,12 @@ export class SimLinks implements Links {
     return true;
   }
 
+  /** The connection to `id` breaks, and this side notices; the other one does if it can be told. */
+  breakTo(id: NodeId): void {
+    const connection = this.#connectionById.get(id);
+    if (connection !== undefined) this.#end(connection, false);
+  }
+
   get sentBytes(): number {
     return 0;
   }

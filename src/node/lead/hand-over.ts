@@ -92,6 +92,10 @@ export class HandOver {
   /** Offers the lead to the voter that has the most; this node must not keep it. Returns who was asked. */
   offer(): NodeId | undefined {
     const voters = this.#voters();
+    // Who shall never lead may have to while the pages of the only one who shall are mended.
+    if (voters.length === 0 && this.#ports.database.damage !== undefined) {
+      voters.push(...this.#voters("never"));
+    }
     // One that would not or could not lead is not asked again before the others were.
     const target = voters[this.#offers++ % voters.length];
     return target === undefined || !this.#order(target) ? undefined : target;
@@ -179,15 +183,15 @@ export class HandOver {
 
   /**
    * The reachable voters that may lead, in the order in which they should: those that are close to the end of the log
-   * by priority, then the others by what they have.
+   * by priority, then the others by what they have. With "never", those that shall not.
    */
-  #voters(): NodeId[] {
+  #voters(which: "may" | "never" = "may"): NodeId[] {
     const { self, node, links } = this.#ports;
     const { membership, progress } = node.status();
     const voters = progress.flatMap(({ id, matchLsn }) => {
       const member = membership.find((m) => m.id === id);
-      const mayLead = member?.kind === "voter" && !isCaretaker(member);
-      if (!mayLead || id === self || !links.isUp(id)) return [];
+      const isMeant = member?.kind === "voter" && isCaretaker(member) === (which === "never");
+      if (!isMeant || id === self || !links.isUp(id)) return [];
       return [{ id, matchLsn, rank: this.#isClose(id) ? rank(member) : -1 }];
     });
     return voters.sort((a, b) => b.rank - a.rank || b.matchLsn - a.matchLsn).map(({ id }) => id);

@@ -88,6 +88,12 @@ export class Promotion {
       acceptLoss,
     };
     const why = node.promote(order);
+    if (why === "promotion-refused") {
+      throw refused(
+        `the database of ${self} is damaged, and only pages of a leader mend it: promote another node; with ` +
+          "--accept-loss, if that one has less",
+      );
+    }
     if (why !== undefined) throw refused(`${self} cannot be promoted (${why})`);
     await this.#untilLeading();
   }

@@ -12,8 +12,9 @@ import { ClientError, messageOf, ProtocolError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { Proposal, RaftStatus } from "../../raft/raft.ts";
+import { mayLoseEveryCopy } from "../../raft/rule/commit-rule.ts";
 import { settingsFrom } from "../../raft/rule/settings.ts";
-import type { NodeId, Settings } from "../../vocabulary.ts";
+import type { Member, NodeId, Settings } from "../../vocabulary.ts";
 import type { Writes } from "../write/writes.ts";
 
 export type SettingsPorts = {
@@ -113,6 +114,15 @@ function refuseUnknown(wanted: object, known: object): void {
   throw new ClientError("BAD_REQUEST", `there is no setting "${unknown}"; there are ${names}`);
 }
 
+/** Why a rule that may lose what it acknowledged does not go with a witness, and what does. */
+export function besideWitness(witness: Pick<Member, "id">): string {
+  return (
+    `${witness.id} is a witness, which may lead and has no database to bring an old leader back with: rules that may ` +
+    "lose writes (leader; one among more than three voters; degrading to them) do not go with it. " +
+    "Choose commitRule=quorum, one or all, or have a voter with a database in its place"
+  );
+}
+
 /** What cannot be, for people; undefined when all is well. */
 export function contradictionIn(
   settings: Settings,
@@ -133,6 +143,8 @@ export function contradictionIn(
       "have. Remove it before leaders are appointed by hand"
     );
   }
+  if (witness !== undefined && mayLoseEveryCopy(settings, membership))
+    return besideWitness(witness);
   if (commitRule === "quorum" && whenCopiesMissing === "degrade" && coordinator === "quorum") {
     return (
       "rule quorum cannot degrade: without a majority nobody leads. " +

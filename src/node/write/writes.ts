@@ -45,6 +45,8 @@ export class Writes {
   /** The term in which this node leads; set while state is not off. */
   #term: Term = 0 as Term;
   #writer: WriterProcess | undefined;
+  /** Why the writer was not ready the last time; told once. */
+  #unprepared: string | undefined;
   /** Loaded and waiting, so that a promotion does not wait for a process to start. */
   #spare: WriterProcess | undefined;
   #head: HeadTable | undefined;
@@ -212,6 +214,7 @@ export class Writes {
       this.#tail = Promise.resolve();
       this.#seen = seen;
       this.#state = "ready";
+      this.#unprepared = undefined;
       this.recordingChanged();
       this.#turnSoon();
       this.#ports.clock.after(1_000, () => {
@@ -220,7 +223,11 @@ export class Writes {
     };
     run().catch((error: unknown) => {
       if (!current()) return;
-      this.#ports.onEvent(`the writer could not be prepared: ${messageOf(error)}; trying again`);
+      const why = messageOf(error);
+      if (why !== this.#unprepared) {
+        this.#ports.onEvent(`the writer could not be prepared: ${why}; trying again`);
+      }
+      this.#unprepared = why;
       this.#dropWriter();
       this.#ports.clock.after(200, () => {
         if (current()) this.#prepare();

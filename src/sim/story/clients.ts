@@ -1,6 +1,9 @@
 /**
  * Clients: each asks one node after the other, one request at a time, remembers the position it has seen, and goes
  * elsewhere when it is refused. What it did and saw goes into the history.
+ *
+ * Probes stay at their node and ask it for nothing but linearizable reads: a leader that is cut off, or wakes from a
+ * long pause, is asked at once and again and again, while the others write elsewhere.
  */
 
 import { ClientError } from "../../base/errors.ts";
@@ -40,6 +43,9 @@ export class Clients {
   begin(prng: Prng): void {
     const { clients } = this.#world.parameters;
     for (let i = 0; i < clients; i++) void this.#live(i, prng.child());
+    const { nodes, parameters } = this.#world;
+    if (parameters.probeMs === undefined) return;
+    for (const [i, node] of nodes.entries()) void this.#probe(clients + i, node, prng.child());
   }
 
   /** No new requests. */
@@ -48,16 +54,11 @@ export class Clients {
   }
 
   async #live(client: number, prng: Prng): Promise<void> {
-    const { scheduler, parameters, nodes } = this.#world;
-    const one = new Client(client, prng, this.#world, {
-      history: this.#history,
-      watch: this.#watch,
-      value: () => this.#nextValue++,
-      asked: this.#asked,
-    });
+    const { parameters, nodes } = this.#world;
+    const one = this.#client(client, prng);
     let node = nodes[client % nodes.length]!;
     for (;;) {
-      await scheduler.pause(-Math.log(1 - prng.u32() / 0x1_0000_0000) * parameters.thinkMs);
+      await this.#think(prng, parameters.thinkMs);
       if (this.#stopped) return;
       if (!node.isUp || prng.chance(0.1)) node = nodes[prng.integer(0, nodes.length)]!;
       if (!node.isUp) continue;
@@ -66,6 +67,31 @@ export class Clients {
       this.busy--;
       if (!isServed) node = nodes[prng.integer(0, nodes.length)]!;
     }
+  }
+
+  async #probe(client: number, node: SimNode, prng: Prng): Promise<void> {
+    const one = this.#client(client, prng);
+    for (;;) {
+      await this.#think(prng, this.#world.parameters.probeMs!);
+      if (this.#stopped) return;
+      if (!node.isUp) continue;
+      this.busy++;
+      await one.probe(node);
+      this.busy--;
+    }
+  }
+
+  #client(number: number, prng: Prng): Client {
+    return new Client(number, prng, this.#world, {
+      history: this.#history,
+      watch: this.#watch,
+      value: () => this.#nextValue++,
+      asked: this.#asked,
+    });
+  }
+
+  #think(prng: Prng, meanMs: number): Promise<void> {
+    return this.#world.scheduler.pause(-Math.log(1 - prng.u32() / 0x1_0000_0000) * meanMs);
   }
 }
 
@@ -165,8 +191,12 @@ class Client {
     });
   }
 
-  async #read(node: SimNode): Promise<boolean> {
-    const consistency = this.#someConsistency();
+  /** A linearizable read. */
+  probe(node: SimNode): Promise<boolean> {
+    return this.#read(node, { type: "linearizable" });
+  }
+
+  async #read(node: SimNode, consistency = this.#someConsistency()): Promise<boolean> {
     const lists = this.#someLists(this.#prng.chance(0.4) ? 2 : 1);
     const reads = lists.map((list) => statement(sql.read, list));
     // In the writer a read is as fresh as can be.

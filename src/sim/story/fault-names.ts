@@ -29,6 +29,7 @@ export const faultNames = [
   "bridge",
   "ring",
   "replay",
+  "reset",
   "wall-step",
   "clock-rate",
   "read-error",

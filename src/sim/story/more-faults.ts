@@ -16,7 +16,7 @@ import type { SimNode } from "./node.ts";
 const rateDrift = 0.07;
 const sectorBytes = 512;
 
-export const networkPlays: Record<"bridge" | "ring" | "replay", Play> = {
+export const networkPlays: Record<"bridge" | "ring" | "replay" | "reset", Play> = {
   bridge: (play, node, prng) => {
     const others = play.others(node).filter(({ isUp }) => isUp);
     if (others.length < 2) return undefined;
@@ -45,7 +45,25 @@ export const networkPlays: Record<"bridge" | "ring" | "replay", Play> = {
     const played = play.world.network.replay(prng.integer(1, 200), prng);
     return played === 0 ? undefined : `${played} old messages`;
   },
+  reset: (play, node, prng) => {
+    const others = play.others(node).filter(({ isUp }) => isUp);
+    if (!node.isUp || others.length === 0) return undefined;
+    const ms = prng.integer(50, 2_500);
+    const isTold = prng.chance(resetTold);
+    play.block(
+      others.flatMap((other) => bothWays(node, other)),
+      ms,
+    );
+    for (const other of others) {
+      other.links?.breakTo(node.id);
+      if (isTold) node.links?.breakTo(other.id);
+    }
+    return `the others lose ${node.id} at once, for ${ms} ms; ${isTold ? "so does it" : "it is not told"}`;
+  },
 };
+
+/** Whether the side that is cut off hears of it, too. */
+const resetTold = 0.3;
 
 type MachineFault = "wall-step" | "clock-rate" | "read-error" | "rot-log" | "old-log";
 

@@ -1,7 +1,10 @@
 /**
  * The operator of a cluster with a manual coordinator: looks now and then, and promotes the node that has the most when
- * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see. It
- * never accepts a loss, so that nothing that was acknowledged may ever be lost.
+ * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see.
+ *
+ * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. A node with a damaged
+ * database cannot lead, and may have the most. When all are up, and so few are damaged that the others must have
+ * whatever was acknowledged, the best of those is promoted whatever the damaged ones have.
  */
 
 import type { Prng } from "../../base/prng.ts";
@@ -35,12 +38,23 @@ export class Operator {
     const isMistaken = this.#prng.chance(0.1);
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
     if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
-    const best = up.toSorted((a, b) => positionOf(b) - positionOf(a))[0]!;
+    const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
+    const whole = byMost.filter((node) => node.running!.parts.database.whole !== undefined);
+    const best = byMost[0]!;
+    const isStuck = !isMistaken && up.length === nodes.length && !whole.includes(best);
+    if (isStuck && 2 * whole.length > nodes.length) return this.#promote(whole[0]!, true);
     // What has the most may be damaged or new; then another one must do.
     const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : best;
+    this.#promote(node, false);
+  }
+
+  #promote(node: SimNode, acceptLoss: boolean): void {
     this.orders++;
-    this.#world.tell("--", `the operator promotes ${node.id}`);
-    node.running!.parts.promotion.promote(false).then(
+    this.#world.tell(
+      "--",
+      `the operator promotes ${node.id}${acceptLoss ? ", whatever it lacks" : ""}`,
+    );
+    node.running!.parts.promotion.promote(acceptLoss).then(
       () => this.#world.tell("--", `${node.id} was promoted`),
       (error: Error) => this.#world.tell("--", `${node.id} was not promoted: ${error.message}`),
     );

@@ -35,6 +35,8 @@ export type Parameters = {
   readonly reading: number;
   /** Mean pause of a client between two requests. */
   readonly thinkMs: number;
+  /** At every node sits a client that stays, reads as fresh as can be, and pauses so long: undefined, none does. */
+  readonly probeMs: number | undefined;
   /** How long faults rage. */
   readonly faultMs: number;
   /** Mean time between two faults. */
@@ -127,7 +129,12 @@ function drawModel(prng: Prng): Parameters {
   const rules = isByRule
     ? drawRule(prng)
     : ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const);
-  const parameters = { ...drawn, witnesses, priorities, isManual, ...rules };
+  const probeMs = prng.chance(0.3) ? pick(5, 20, 50) : undefined;
+  const isRefused = witnesses > 0 && isWeak({ ...rules, voters });
+  const allowed = isRefused
+    ? ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const)
+    : rules;
+  const parameters = { ...drawn, witnesses, priorities, isManual, ...allowed, probeMs };
   const fitting = parameters.faults.filter((fault) => !hiding.includes(fault));
   if (rules.commitRule === "all" || !isByRule) return parameters;
   return { ...parameters, faults: fitting.length === 0 ? ["isolate", "kill"] : fitting };
@@ -147,6 +154,6 @@ function drawRule(prng: Prng): Pick<Parameters, "commitRule" | "whenCopiesMissin
 }
 
 /** Whether an election may lose what was acknowledged. */
-export function isWeak({ commitRule, voters }: Parameters): boolean {
+export function isWeak({ commitRule, voters }: Pick<Parameters, "commitRule" | "voters">): boolean {
   return commitRule === "leader" || (commitRule === "one" && voters > 3);
 }

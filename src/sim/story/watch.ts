@@ -39,6 +39,8 @@ export class Watch implements Observer {
   readonly #termByLsn = new Map<Lsn, Term>();
   /** Of all that are surely kept. */
   #keptLsn = 0 as Lsn;
+  /** Of all that a leader has called safe. */
+  #safeLsn = 0 as Lsn;
   /** Of all that were ever committed. */
   #committedLsn = 0 as Lsn;
   readonly #isWeak: boolean;
@@ -110,6 +112,7 @@ export class Watch implements Observer {
     const status = running.parts.node.status();
     const leading = status.role === "leader";
     if (leading) this.checkOneLeader(node, status, seen);
+    if (leading) this.#checkMajority(node, status);
     this.checkChain(node, running);
     this.#noteCommitted(status);
     if (this.#keptBy(status) > seen.committed) this.checkCommitted(node, status, seen);
@@ -186,7 +189,10 @@ export class Watch implements Observer {
     seen.committed = upTo;
     if (upTo <= this.#keptLsn) return;
     this.#keptLsn = upTo;
-    if (isLeader) this.#checkMajority(node, status);
+    // Where an operator appoints leaders, safe is more than a commit by majority.
+    if (isLeader && kept > status.safeLsn && !this.#world.parameters.isManual) {
+      this.#violated("I2", `${node.id} commits ${kept}, of which only ${status.safeLsn} is safe`);
+    }
   }
 
   #keptBy({ committedLsn, safeLsn }: RaftStatus): Lsn {
@@ -197,8 +203,14 @@ export class Watch implements Observer {
     if (committedLsn > this.#committedLsn) this.#committedLsn = committedLsn;
   }
 
+  /**
+   * I14: what a leader calls safe is on a majority of the voters who count at that moment. By a rule that wants more
+   * copies it is committed later, and others may count by then.
+   */
   #checkMajority(node: SimNode, status: RaftStatus): void {
-    const at = this.#keptBy(status);
+    const at = this.#world.parameters.isManual ? status.committedLsn : status.safeLsn;
+    if (at <= this.#safeLsn) return;
+    this.#safeLsn = at;
     // A leader may commit before its own sync has ended: then the entry is of its own term.
     const wanted = node.running!.parts.log.termAt(at) ?? status.term;
     const voters = status.membership.filter((m) => m.kind !== "learner");
@@ -211,7 +223,7 @@ export class Watch implements Observer {
     const lost = voters.filter(({ id }) => this.#world.node(id)?.impaired === true);
     if (2 * (holding.length + lost.length) > voters.length) return;
     const names = holding.map((m) => m.id).join(", ");
-    this.#violated("I14", `${node.id} commits ${at}@${wanted}, which only ${names} hold`);
+    this.#violated("I14", `${node.id} calls ${at}@${wanted} safe, which only ${names} hold`);
   }
 
   /** I12 and I5: only what is committed is applied, and it gives the same database everywhere. */
@@ -252,7 +264,12 @@ export class Watch implements Observer {
         this.#violated("I14", `${node.id} votes for ${to} in ${term}, not yet on its disk`);
       }
     }
-    if (message.type === "vote" && (hardState.term < term || hardState.vote !== node.id)) {
+    // One of a term that is over says nothing any more.
+    const isNow = hardState.term === term;
+    if (
+      message.type === "vote" &&
+      (hardState.term < term || (isNow && hardState.vote !== node.id))
+    ) {
       this.#violated("I14", `${node.id} stands in term ${term}, not yet on its disk`);
     }
     if (message.type === "appended" && message.matchLsn > log.last.lsn) {
