@@ -3,6 +3,7 @@
 import type { Hash64 } from "../../base/hash.ts";
 import type { Prng } from "../../base/prng.ts";
 import type { DatabaseDriver } from "../../node/driver.ts";
+import type { Lsn } from "../../vocabulary.ts";
 import type { Content, NodeStore, RotWhere, StoreWorld } from "../store.ts";
 import { modelDriver } from "./driver.ts";
 import { ModelFiles } from "./files.ts";
@@ -15,6 +16,12 @@ export class ModelStore implements NodeStore {
   content(): Content | undefined {
     const { image } = this.files;
     return image && new ModelContent(image);
+  }
+
+  durableLsn(): Lsn | undefined {
+    const { wal, synced, file } = this.files;
+    const image = synced > 0 ? wal[synced - 1]!.image : file;
+    return image && positionOf(image).lsn;
   }
 
   async checksum(): Promise<Hash64 | undefined> {

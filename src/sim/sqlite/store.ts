@@ -55,6 +55,10 @@ export class SqliteStore implements NodeStore {
     return { lsn: Number(position!["lsn"]) as Lsn, lists };
   }
 
+  durableLsn(): undefined {
+    return undefined;
+  }
+
   /** Of the pages as they are read now, from the WAL or the file. */
   async checksum(): Promise<Hash64 | undefined> {
     const { served } = this.#run;

@@ -114,6 +114,7 @@ export class Watch implements Observer {
     if (leading) this.checkOneLeader(node, status, seen);
     if (leading) this.#checkMajority(node, status);
     this.checkChain(node, running);
+    this.checkReach(node, running);
     this.#noteCommitted(status);
     if (this.#keptBy(status) > seen.committed) this.checkCommitted(node, status, seen);
     const applied = running.parts.applying.applied.lsn;
@@ -153,6 +154,18 @@ export class Watch implements Observer {
       "I8",
       `${node.id} leads term ${status.term} without committed ${at}@${this.#termByLsn.get(at)} ` +
         `(it has ${formatPosition(log.last)})`,
+    );
+  }
+
+  /** I15: the log begins where a power cut would leave the database, or before. */
+  checkReach(node: SimNode, { parts }: RunningNode): void {
+    const { base } = parts.log;
+    if (base.lsn === 0 || node.isWitness || parts.database.whole === undefined) return;
+    const durable = node.store.durableLsn();
+    if (durable === undefined || base.lsn <= durable) return;
+    this.#violated(
+      "I15",
+      `the log of ${node.id} begins after ${base.lsn}, its database may fall back to ${durable}`,
     );
   }
 
