@@ -10,6 +10,7 @@ import { RunningNode } from "../../node/running-node.ts";
 import { Waiters } from "../../node/waiters.ts";
 import { HeadTable } from "../../node/write/head-table.ts";
 import { Outcomes } from "../../node/write/outcomes.ts";
+import { Leading } from "../../raft/leading.ts";
 import type { EntryId, Lsn, Term } from "../../vocabulary.ts";
 import { ModelWriter } from "../model/processes.ts";
 import { ModelServed } from "../model/served.ts";
@@ -131,19 +132,18 @@ export const servingMutants: readonly Mutant[] = [
       ),
   },
   {
-    name: "the lease is not looked at again after reading",
+    // To leave out the second look alone would be harmless: the first comes after the request. This is the bug.
+    name: "the lease is not looked at again: what was found holds for another second",
     plant: () => {
-      let until = 0;
+      const foundMsByLead = new WeakMap<Leading, number>();
       return replaced(
-        Node.prototype,
+        Leading.prototype,
         "hasLease",
         (original) =>
-          function (this: Node) {
-            until--;
-            if (until >= 0) return true;
-            const has = original.call(this) === true;
-            if (has) until = 1;
-            return has;
+          function (this: Leading, nowMs: number) {
+            const has = original.call(this, nowMs) === true;
+            if (has) foundMsByLead.set(this, nowMs);
+            return has || nowMs - (foundMsByLead.get(this) ?? Number.NEGATIVE_INFINITY) < 1_000;
           },
       );
     },

@@ -45,7 +45,11 @@ export class Clients {
     for (let i = 0; i < clients; i++) void this.#live(i, prng.child());
     const { nodes, parameters } = this.#world;
     if (parameters.probeMs === undefined) return;
-    for (const [i, node] of nodes.entries()) void this.#probe(clients + i, node, prng.child());
+    // One that reads in the writer waits there for the fate of what others write: it would be all that is seen.
+    for (const [i, node] of nodes.entries()) {
+      void this.#probe(clients + 2 * i, node, prng.child(), false);
+      void this.#probe(clients + 2 * i + 1, node, prng.child(), true);
+    }
   }
 
   /** No new requests. */
@@ -69,14 +73,14 @@ export class Clients {
     }
   }
 
-  async #probe(client: number, node: SimNode, prng: Prng): Promise<void> {
+  async #probe(client: number, node: SimNode, prng: Prng, inWriter: boolean): Promise<void> {
     const one = this.#client(client, prng);
     for (;;) {
       await this.#think(prng, this.#world.parameters.probeMs!);
       if (this.#stopped) return;
       if (!node.isUp) continue;
       this.busy++;
-      await one.probe(node);
+      await one.read(node, { type: "linearizable" }, inWriter);
       this.busy--;
     }
   }
@@ -191,16 +195,16 @@ class Client {
     });
   }
 
-  /** A linearizable read. */
-  probe(node: SimNode): Promise<boolean> {
-    return this.#read(node, { type: "linearizable" });
-  }
-
-  async #read(node: SimNode, consistency = this.#someConsistency()): Promise<boolean> {
-    const lists = this.#someLists(this.#prng.chance(0.4) ? 2 : 1);
-    const reads = lists.map((list) => statement(sql.read, list));
+  async #read(node: SimNode): Promise<boolean> {
+    const consistency = this.#someConsistency();
     // In the writer a read is as fresh as can be.
     const inWriter = consistency.type === "linearizable" && this.#prng.chance(0.3);
+    return this.read(node, consistency, inWriter);
+  }
+
+  async read(node: SimNode, consistency: Consistency, inWriter: boolean): Promise<boolean> {
+    const lists = this.#someLists(this.#prng.chance(0.4) ? 2 : 1);
+    const reads = lists.map((list) => statement(sql.read, list));
     const begin = statement(inWriter ? sql.begin : sql.beginRead);
     const isPlain = lists.length === 1 && !inWriter;
     const requests = isPlain ? reads : [begin, ...reads, statement(sql.commit)];

@@ -134,7 +134,12 @@ function drawModel(prng: Prng): Parameters {
   const allowed = isRefused
     ? ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const)
     : rules;
-  const parameters = { ...drawn, witnesses, priorities, isManual, ...allowed, probeMs };
+  // Two would-be leaders at a time is what probes are there for.
+  if (probeMs !== undefined) faults.add("reset");
+  const parameters = {
+    ...{ ...drawn, faults: [...faults].sort() },
+    ...{ witnesses, priorities, isManual, ...allowed, probeMs },
+  };
   const fitting = parameters.faults.filter((fault) => !hiding.includes(fault));
   if (rules.commitRule === "all" || !isByRule) return parameters;
   return { ...parameters, faults: fitting.length === 0 ? ["isolate", "kill"] : fitting };
