@@ -126,7 +126,16 @@ export class Following {
 
   onReadReply(id: number, at: Lsn | undefined): void {
     if (!this.#askedMsById.delete(id)) return;
-    this.#core.answer({ from: this.#core.id, id }, at);
+    this.#core.answer({ from: this.#core.id, id }, this.#isOfAnotherTime() ? undefined : at);
+  }
+
+  /**
+   * By a weak rule, what is applied here may be what the leader's cluster has lost, and LSNs then compare nothing. Only
+   * until the leader's next append: either it shows that the logs are equal, or ours gives way.
+   */
+  #isOfAnotherTime(): boolean {
+    const { log, term } = this.#core;
+    return log.committedLsn > log.safeLsn && log.committedLsn > this.agreedLsn(term);
   }
 
   /** Refuses reads whose question or answer must have been lost. */

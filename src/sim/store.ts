@@ -34,8 +34,8 @@ export type RotWhere = "anywhere" | "unread";
 export interface NodeStore {
   /** What a process would read now; undefined when there is no database. */
   content(): Content | undefined;
-  /** Where a power cut would leave the database, at least. Undefined when there is none, or nobody can tell. */
-  durableLsn(): Lsn | undefined;
+  /** The first change of the database that a power cut may take away. Undefined: none, or nobody can tell. */
+  unsafeLsn(): Lsn | undefined;
   /** The pages as they are stored, hashed anew. Undefined when there is no database. */
   checksum(): Promise<Hash64 | undefined>;
   /** The process ends; with "power" the machine does, and what was not synced is in doubt. */

@@ -18,10 +18,9 @@ export class ModelStore implements NodeStore {
     return image && new ModelContent(image);
   }
 
-  durableLsn(): Lsn | undefined {
-    const { wal, synced, file } = this.files;
-    const image = synced > 0 ? wal[synced - 1]!.image : file;
-    return image && positionOf(image).lsn;
+  unsafeLsn(): Lsn | undefined {
+    const { wal, synced } = this.files;
+    return wal[synced]?.position.lsn;
   }
 
   async checksum(): Promise<Hash64 | undefined> {

@@ -55,7 +55,7 @@ export class SqliteStore implements NodeStore {
     return { lsn: Number(position!["lsn"]) as Lsn, lists };
   }
 
-  durableLsn(): undefined {
+  unsafeLsn(): undefined {
     return undefined;
   }
 

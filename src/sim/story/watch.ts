@@ -157,15 +157,15 @@ export class Watch implements Observer {
     );
   }
 
-  /** I15: the log begins where a power cut would leave the database, or before. */
+  /** I15: the log still has every change that a power cut may take away from the database. */
   checkReach(node: SimNode, { parts }: RunningNode): void {
     const { base } = parts.log;
     if (base.lsn === 0 || node.isWitness || parts.database.whole === undefined) return;
-    const durable = node.store.durableLsn();
-    if (durable === undefined || base.lsn <= durable) return;
+    const unsafe = node.store.unsafeLsn();
+    if (unsafe === undefined || base.lsn < unsafe) return;
     this.#violated(
       "I15",
-      `the log of ${node.id} begins after ${base.lsn}, its database may fall back to ${durable}`,
+      `the log of ${node.id} begins after ${base.lsn}, its database may still lose ${unsafe}`,
     );
   }
 
