@@ -67,6 +67,8 @@ export class Election {
   #phase: "idle" | "prevote" | "vote" | "promotion" = "idle";
   /** What the operator said, while `#phase` is promotion. */
   #promotion: PromotionOrder | undefined;
+  /** When those whom the promotion needs had entered its term. */
+  #wonMs: number | undefined;
   /** Answers of those who count, our own included. */
   #votes = new Map<NodeId, Verdict>();
   /** The link to the last leader broke: it is surely gone, so failed attempts are repeated quickly. */
@@ -144,6 +146,7 @@ export class Election {
     core.becomeCandidate();
     this.#open("promotion", true);
     this.#promotion = order;
+    this.#wonMs = undefined;
     this.#deadlineMs = core.nowMs + promotionMs;
   }
 
@@ -151,6 +154,21 @@ export class Election {
   promotionResult(): "won" | "lost" | "open" | undefined {
     const order = this.#promotion;
     if (this.#phase !== "promotion" || order === undefined) return undefined;
+    const result = this.#promotionVotes(order);
+    if (result !== "won" || this.#haveAllEntered()) return result;
+    // Who has not entered this term may be the leader of the one before. Those who have do not answer it any more: it
+    // reads alone until its lease is over, so nothing may be written before that.
+    const { nowMs, timing } = this.#core;
+    this.#wonMs ??= nowMs;
+    return nowMs - this.#wonMs < timing.leaseOverMs ? "open" : "won";
+  }
+
+  #haveAllEntered(): boolean {
+    const { membership } = this.#core.log;
+    return membership.every((member) => !counts(member) || this.#votes.has(member.id));
+  }
+
+  #promotionVotes(order: PromotionOrder): "won" | "lost" | "open" {
     const votes = order.expected.map((id) => this.#votes.get(id));
     if (order.acceptLoss) return votes.includes(undefined) && !this.isDue() ? "open" : "won";
     if (votes.includes("refused")) return "lost";

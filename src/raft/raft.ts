@@ -372,10 +372,15 @@ export class Raft {
   }
 
   /** Someone lives in the past. Whoever claims to lead or wants to is told the present; the rest is void. */
+  /**
+   * Tells a leader or candidate of an old term that it is over. The answer bears our term. Should the same node lead
+   * that one, having led the old one, it must not take the answer for one to a round of its own.
+   */
   #answerOldTerm({ from, message }: Envelope): void {
     const { log, isBorn } = this.#core;
     if (message.type === "append") {
-      const { prev, stamp } = message;
+      const { prev } = message;
+      const stamp = { round: 0, sentMs: 0 };
       const hint = { lsn: log.base.lsn, term: log.base.term };
       const refusal = { type: "append-refused", prevLsn: prev.lsn, hint, stamp } as const;
       this.#core.send(from, { ...refusal, born: isBorn });
