@@ -55,6 +55,8 @@ export class LogView {
   #safeLsn: Lsn;
   /** Entries from here on may be replaced although a weak rule committed them: what they say has been kept. */
   #yieldedFrom: Lsn | undefined;
+  /** Where the database of a new cluster stands, if this process has seen it appended. */
+  #genesisLsn: Lsn = lsn(0);
   #durableLsn: Lsn;
   /** Appended since the last `takeUnstable`; consecutive, ending at `last`. */
   #unstable: Entry[] = [];
@@ -165,6 +167,8 @@ export class LogView {
       this.#memberships.push({ lsn: entry.lsn, membership: decodeMembership(entry.body) });
     } else if (entry.kind === "settings") {
       this.#settings.push({ lsn: entry.lsn, settings: decodeSettings(entry.body) });
+    } else if (entry.kind === "genesis") {
+      this.#genesisLsn = entry.lsn;
     }
   }
 
@@ -186,6 +190,7 @@ export class LogView {
     this.#sizedAfter = lsn(Math.min(this.#sizedAfter, before));
     while (this.#memberships.at(-1)!.lsn >= at) this.#memberships.pop();
     while (this.#settings.at(-1)!.lsn >= at) this.#settings.pop();
+    if (this.#genesisLsn >= at) this.#genesisLsn = lsn(0);
     while (this.#unstable.length > 0 && this.#unstable.at(-1)!.lsn >= at) this.#unstable.pop();
     this.#yieldedFrom = undefined;
     this.append(replacement);
@@ -230,10 +235,14 @@ export class LogView {
     return isBorder && this.settings.coordinator !== "manual" ? latest.lsn : this.#last.lsn;
   }
 
-  /** The first members or settings that are not safe: a weak rule commits nothing from there on. */
+  /**
+   * The first members, settings or birth of a cluster that are not safe: a weak rule commits nothing from there on. A
+   * birth that is lost would be followed by another one, of another cluster.
+   */
   firstUnsafeChange(): number {
     let first = Number.POSITIVE_INFINITY;
-    if (this.membershipLsn > this.#safeLsn) first = this.membershipLsn;
+    if (this.#genesisLsn > this.#safeLsn) first = this.#genesisLsn;
+    if (this.membershipLsn > this.#safeLsn) first = Math.min(first, this.membershipLsn);
     if (this.settingsLsn > this.#safeLsn) first = Math.min(first, this.settingsLsn);
     return first;
   }
@@ -294,6 +303,7 @@ export class LogView {
     this.#committedLsn = base.lsn;
     this.#safeLsn = lsn(Math.max(this.#safeLsn, this.#surelySafe()));
     this.#yieldedFrom = undefined;
+    this.#genesisLsn = lsn(0);
     this.#durableLsn = base.lsn;
     this.#unstable = [];
     this.#sizedAfter = base.lsn;

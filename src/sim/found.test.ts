@@ -14,6 +14,7 @@ import { Neighbours } from "../node/route/neighbours.ts";
 import { RunningNode } from "../node/running-node.ts";
 import { Upkeep } from "../node/upkeep.ts";
 import { encodeGenesis, imageChecksum } from "../payload/genesis.ts";
+import { LogView } from "../raft/log-view.ts";
 import { decodeMembership } from "../raft/membership.ts";
 import { Raft } from "../raft/raft.ts";
 import { defaultSettings, type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
@@ -221,5 +222,26 @@ describe("found by the simulator", () => {
     assert.deepEqual(await readKnownChecksum(disk, "/node", position), checksum);
     const other = { lsn: lsn(10), term: term(5) };
     assert.equal(await readKnownChecksum(disk, "/node", other), undefined);
+  });
+
+  test("a weak rule commits nothing behind the birth of a cluster before that is safe", () => {
+    const origin = { lsn: lsn(0), term: term(0), chain: zeroChain };
+    const settings = { ...defaultSettings, commitRule: "leader" as const };
+    const log = new LogView({
+      ...{ id: a, prng: new Prng(1), nowMs: 0, termRuns: [], last: origin, lastChain: zeroChain },
+      hardState: { term: term(1), vote: undefined, born: false },
+      ...{ base: { ...origin, membership: voters, settings }, memberships: [] },
+      committedLsn: lsn(0),
+    });
+    let chain = zeroChain;
+    for (const [i, kind] of (["noop", "genesis", "payload"] as const).entries()) {
+      const draft = { lsn: lsn(i + 1), term: term(1), kind, body: new Uint8Array() };
+      chain = chainHash(chain, draft);
+      log.append({ ...draft, chain });
+    }
+    log.safeTo(lsn(1));
+    assert.equal(log.firstUnsafeChange(), 2);
+    log.safeTo(lsn(2));
+    assert.equal(log.firstUnsafeChange(), Number.POSITIVE_INFINITY);
   });
 });

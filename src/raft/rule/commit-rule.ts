@@ -9,7 +9,8 @@
  * What keeps a weak rule honest:
  *   - the first entry of a term is committed by a majority whatever the rule, so that a leader is one
  *   - a weak commit needs the leader's lease: a leader that is cut off stops within the lease, as it does by quorum
- *   - it never passes members or settings that are not safe: all nodes agree on who counts, and on the rule itself
+ *   - it never passes members or settings that are not safe: all nodes agree on who counts, and on the rule itself;
+ *     nor the birth of the cluster: they agree on which one they are
  *
  * Under a manual coordinator an operator may promote any node, whatever it has. So safe means on *every* voter, and
  * every rule is weak that needs fewer. A leader is one because an operator said so: its first entry is committed by
