@@ -22,6 +22,8 @@ export class KilledConsumer {
   readonly #file: string;
   readonly #ended: Promise<Consumed>;
   #isOver = false;
+  /** So often has it been killed by now. */
+  kills = 0;
 
   /** Begins at the beginning of the log. */
   constructor(urls: readonly string[], file: string, seed: number) {
@@ -48,7 +50,7 @@ export class KilledConsumer {
   }
 
   async #liveAndDie(prng: Prng): Promise<Consumed> {
-    let [kills, advances, at] = [0, 0, 0];
+    let [advances, at] = [0, 0];
     while (!this.#isOver) {
       const child = spawn(process.execPath, [main, ...this.#args], {
         stdio: ["ignore", "ignore", "pipe"],
@@ -62,12 +64,12 @@ export class KilledConsumer {
       assert.equal(child.exitCode, null, `the consumer gave up: ${said}`);
       child.kill("SIGKILL");
       await ended;
-      kills += 1;
+      this.kills += 1;
       const reached = this.#reached();
       if (reached > at) advances += 1;
       at = reached;
     }
-    return { kills, advances };
+    return { kills: this.kills, advances };
   }
 
   #reached(): number {

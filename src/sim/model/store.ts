@@ -19,8 +19,10 @@ export class ModelStore implements NodeStore {
   }
 
   unsafeLsn(): Lsn | undefined {
-    const { wal, synced } = this.files;
-    return wal[synced]?.position.lsn;
+    const { wal, synced, file } = this.files;
+    const kept = synced > 0 ? wal[synced - 1]!.image : file;
+    const keptLsn = kept === undefined ? 0 : positionOf(kept).lsn;
+    return wal.slice(synced).find(({ position }) => position.lsn > keptLsn)?.position.lsn;
   }
 
   async checksum(): Promise<Hash64 | undefined> {

@@ -94,10 +94,12 @@ export class Watch implements Observer {
   /** What the event at hand has committed, before the event is over and the rest can be looked at. */
   noteCommits(): void {
     for (const node of this.#world.nodes) {
-      if (node.running === undefined || !node.isUp) continue;
+      // One that dies in this very event has committed what it has committed.
+      if (node.running === undefined) continue;
       const seen = this.#seenByNode.get(node);
       const status = node.running.parts.node.status();
       this.#noteCommitted(status);
+      if (!node.isUp) continue;
       if (seen?.running !== node.running || this.#keptBy(status) <= seen.committed) continue;
       this.checkCommitted(node, status, seen);
     }
