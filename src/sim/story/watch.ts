@@ -99,7 +99,7 @@ export class Watch implements Observer {
       const seen = this.#seenByNode.get(node);
       const status = node.running.parts.node.status();
       this.#noteCommitted(status);
-      if (!node.isUp) continue;
+      if (!node.isUp || seen?.installing === true) continue;
       if (seen?.running !== node.running || this.#keptBy(status) <= seen.committed) continue;
       this.checkCommitted(node, status, seen);
     }
