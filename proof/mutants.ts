@@ -20,7 +20,7 @@ const help = `npm run mutants: breaks the program on purpose, one bug at a time,
 
   --only TEXT   only mutants whose name has this text
   --ground G,…  only mutants that are hunted there: stories, sqlite, pages, lead, foreign
-  --seeds N     at most so many seeds for each mutant (100; some grounds have fewer)
+  --seeds N     at most so many seeds for each mutant (400; some grounds have fewer)
   --jobs N      so many processes hunt at the same time (one per core, at most 4)
   --list        the names of the mutants and where they are hunted, and nothing else
   --json        the result as one line of JSON on standard output
@@ -37,7 +37,7 @@ clean, 2 for wrong options.
 
 const grounds = ["stories", "sqlite", "pages", "lead", "foreign"];
 const line = new CommandLine("mutants", help, {
-  seeds: { type: "string", default: "100" },
+  seeds: { type: "string", default: "400" },
   only: { type: "string", default: "" },
   ground: { type: "string", default: grounds.join(",") },
   jobs: { type: "string", default: String(Math.min(4, availableParallelism())) },

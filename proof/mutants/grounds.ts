@@ -32,7 +32,7 @@ export function groundOf({ ground, plantInWriter }: Mutant): Ground {
   if (ground === "pages") return { scenario: pageStory, seedsMax: 8 };
   if (ground === "foreign") return { scenario: foreigners, seedsMax: 1 };
   if (ground === "sqlite") return { scenario: sqliteStory, seedsMax: 20 };
-  return { scenario: story, seedsMax: 100 };
+  return { scenario: story, seedsMax: 400 };
 }
 
 async function pageStory(seed: number): Promise<string | undefined> {
