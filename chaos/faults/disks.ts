@@ -8,6 +8,8 @@ import { type Fault, ofAll, ofFollower, ofLeader, type World } from "./fault.ts"
 const jumpHours = [1, -1, 240, -8_760, 0.01];
 /** A node that meets a failing sync, also on a busy machine, has ended by then. */
 const endsWithinMs = 30_000;
+/** A node that is about to stop has stopped by then. */
+const stopsWithinMs = 3_000;
 
 const mounts = { needs: ["mounts"] } as const;
 const preload = { needs: ["preload"] } as const;
@@ -98,9 +100,8 @@ async function jumpClocks({ prng }: World, nodes: readonly ChaosNode[]): Promise
 
 /** The disk is well again: a node that has stopped itself is started, one that goes on goes on. */
 async function revive(world: World, node: ChaosNode): Promise<void> {
-  // It may be about to stop itself.
-  await sleep(500);
-  if (node.isRunning && node.tail(600).includes("stops")) await node.gone;
+  // It may be about to stop itself, and that takes as long as its stop does.
+  await Promise.race([node.gone, sleep(stopsWithinMs)]);
   node.mayExit = false;
   await world.cluster.start(node);
 }

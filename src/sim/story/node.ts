@@ -301,8 +301,8 @@ export class SimNode {
 
   #storeEffect(life: Life, what: "write" | "sync" | "rename"): void {
     if (!life.alive) throw new StorageError("power is off");
-    if (what === "rename" && this.isFragile && this.#prng.chance(0.1)) {
-      this.armed ??= { effects: this.#prng.integer(0, 8), fault: "power" };
+    if (what === "rename" && this.isFragile && this.#prng.chance(0.5)) {
+      this.armed ??= { effects: this.#prng.integer(0, 5), fault: "power" };
     }
     if (this.full && what === "write") {
       this.excused = true;
