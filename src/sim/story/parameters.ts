@@ -137,11 +137,15 @@ function drawModel(prng: Prng): Parameters {
   // Two would-be leaders at a time is what probes are there for.
   if (probeMs !== undefined) faults.add("reset");
   // Copies that begin with nothing, and leaders whose logs do not reach back to it.
-  const areCopied = prng.chance(0.15);
-  if (areCopied) faults.add("lose-disk").add("power-cut");
+  const areCopied = prng.chance(0.25);
+  const [drawnFirst] = faults;
+  const copying = {
+    ...{ faults: ["lose-disk", "power-cut", drawnFirst!] as const },
+    ...{ faultEveryMs: 500, logRetentionBytes: 1024 },
+  };
   const parameters = {
     ...{ ...drawn, faults: [...faults].sort() },
-    ...(areCopied ? { logRetentionBytes: 8 * 1024 } : {}),
+    ...(areCopied ? copying : {}),
     ...{ witnesses, priorities, isManual, ...allowed, probeMs },
   };
   const fitting = parameters.faults.filter((fault) => !hiding.includes(fault));
