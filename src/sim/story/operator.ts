@@ -3,8 +3,8 @@
  * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see.
  *
  * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. A node with a damaged
- * database cannot lead, and may have the most. When all are up, and so few are damaged that the others must have
- * whatever was acknowledged, the best of those is promoted whatever the damaged ones have.
+ * database cannot lead, one that lost its disk is not let, and it may have the most. When all are up, and those are so
+ * few that the others must have whatever was acknowledged, the best of the others is promoted, whatever those have.
  */
 
 import type { Prng } from "../../base/prng.ts";
@@ -39,7 +39,10 @@ export class Operator {
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
     if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
     const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
-    const whole = byMost.filter((node) => node.running!.parts.database.whole !== undefined);
+    const whole = byMost.filter(({ running }) => {
+      const { database, log } = running!.parts;
+      return database.whole !== undefined && log.hardState.born;
+    });
     const best = byMost[0]!;
     const isStuck = !isMistaken && up.length === nodes.length && !whole.includes(best);
     if (isStuck && 2 * whole.length > nodes.length) return this.#promote(whole[0]!, true);
