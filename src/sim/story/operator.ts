@@ -14,6 +14,8 @@ import type { World } from "./world.ts";
 export class Operator {
   readonly #world: World;
   readonly #prng: Prng;
+  /** Since then nobody leads and those who have the most cannot. */
+  #stuckSinceMs: number | undefined;
   /** Promotions that were ordered. */
   orders = 0;
 
@@ -37,6 +39,7 @@ export class Operator {
     const { nodes } = this.#world;
     const isMistaken = this.#prng.chance(0.1);
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
+    if (this.#world.leader() !== undefined) this.#stuckSinceMs = undefined;
     if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
     const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
     const whole = byMost.filter(({ running }) => {
@@ -45,7 +48,12 @@ export class Operator {
     });
     const best = byMost[0]!;
     const isStuck = !isMistaken && up.length === nodes.length && !whole.includes(best);
-    if (isStuck && 2 * whole.length > nodes.length) return this.#promote(whole[0]!, true);
+    const { nowMs } = this.#world.scheduler;
+    if (!isStuck) this.#stuckSinceMs = undefined;
+    else this.#stuckSinceMs ??= nowMs;
+    // Not in a hurry: whoever is about to lead must not lose what it is about to acknowledge.
+    const isSure = isStuck && nowMs - this.#stuckSinceMs! > 10_000;
+    if (isSure && 2 * whole.length > nodes.length) return this.#promote(whole[0]!, true);
     // What has the most may be damaged or new; then another one must do.
     const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : best;
     this.#promote(node, false);
