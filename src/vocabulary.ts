@@ -34,7 +34,8 @@ export const nodeIdPattern: RegExp = /^[a-z0-9_-]{1,32}$/;
 export const nodeId = (s: string): NodeId => s as NodeId;
 
 export type Role = "leader" | "follower" | "candidate";
-export type MemberKind = "voter" | "learner" | "witness";
+export const memberKinds = ["voter", "learner", "witness"] as const;
+export type MemberKind = (typeof memberKinds)[number];
 
 /** Identity of an entry. Two entries with equal lsn and term are the same entry. */
 export type EntryId = { readonly lsn: Lsn; readonly term: Term };

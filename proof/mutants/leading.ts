@@ -100,38 +100,31 @@ function hashesOf({ pageSize, pgnos, pages, hashes }: PageSet): Uint32Array {
   return own;
 }
 
+/** The WAL of each new scratch is cut to what `cutTo` says, bytes. */
+function scratchWalCut(cutTo: (size: number, pageSize: number) => number): () => void {
+  return replaced(
+    Served.prototype,
+    "makeScratch",
+    (original) =>
+      async function (this: Served) {
+        const made = (await original.call(this)) as { path: string };
+        const wal = `${made.path}-wal`;
+        if (existsSync(wal)) truncateSync(wal, cutTo(statSync(wal).size, this.pageSize));
+        return made;
+      },
+  );
+}
+
 export const leadMutants: readonly Mutant[] = [
   {
     name: "a fresh scratch WAL starts empty",
     ground: "sqlite",
-    plant: () =>
-      replaced(
-        Served.prototype,
-        "makeScratch",
-        (original) =>
-          async function (this: Served) {
-            const made = (await original.call(this)) as { path: string };
-            if (existsSync(`${made.path}-wal`)) truncateSync(`${made.path}-wal`, 0);
-            return made;
-          },
-      ),
+    plant: () => scratchWalCut(() => 0),
   },
   {
     name: "a fresh scratch WAL lacks the last frame of the served one",
     ground,
-    plant: () =>
-      replaced(
-        Served.prototype,
-        "makeScratch",
-        (original) =>
-          async function (this: Served) {
-            const made = (await original.call(this)) as { path: string };
-            const wal = `${made.path}-wal`;
-            if (!existsSync(wal)) return made;
-            truncateSync(wal, statSync(wal).size - frameBytes(this.pageSize));
-            return made;
-          },
-      ),
+    plant: () => scratchWalCut((size, pageSize) => size - frameBytes(pageSize)),
   },
   {
     name: "a new lead goes on with the scratch of the one before",

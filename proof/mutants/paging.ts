@@ -44,6 +44,19 @@ function emptyPageOf({ pgnos, pages, pageSize }: PageSet): number {
   );
 }
 
+/** Every change is taken for what `as` makes of it. */
+function captured(as: (set: PageSet) => PageSet): () => void {
+  return replaced(
+    Capture.prototype,
+    "capture",
+    (original) =>
+      function (this: Capture) {
+        const set = original.call(this) as PageSet | undefined;
+        return set && as(set);
+      },
+  );
+}
+
 /** SQLite's checkpoints say in a row that they were held up, and throw nothing. */
 function answerIgnored(name: "truncateNow" | "restartNow"): () => void {
   return replaced(
@@ -86,30 +99,18 @@ export const pagingMutants: readonly Mutant[] = [
   {
     name: "a change of many pages loses one on the way",
     ground: pages,
-    plant: () =>
-      replaced(
-        Capture.prototype,
-        "capture",
-        (original) =>
-          function (this: Capture) {
-            const set = original.call(this) as PageSet | undefined;
-            return set === undefined || set.pgnos.length < 9 ? set : without(set, 4);
-          },
-      ),
+    plant: () => captured((set) => (set.pgnos.length < 9 ? set : without(set, 4))),
   },
   {
     name: "pages beyond the new end are kept when a database shrinks",
     ground: pages,
-    plant: () =>
-      replaced(Capture.prototype, "capture", (original) => {
-        let largest = 0;
-        return function (this: Capture) {
-          const set = original.call(this) as PageSet | undefined;
-          if (set === undefined) return set;
-          largest = Math.max(largest, set.pageCount);
-          return { ...set, pageCount: largest };
-        };
-      }),
+    plant: () => {
+      let largest = 0;
+      return captured((set) => {
+        largest = Math.max(largest, set.pageCount);
+        return { ...set, pageCount: largest };
+      });
+    },
   },
   {
     name: "the header of the wal-index before the frames",
@@ -245,16 +246,10 @@ export const pagingMutants: readonly Mutant[] = [
     name: "pages that SQLite does not write when a database grows are left out",
     ground: pages,
     plant: () =>
-      replaced(
-        Capture.prototype,
-        "capture",
-        (original) =>
-          function (this: Capture) {
-            const set = original.call(this) as PageSet | undefined;
-            const at = set === undefined ? -1 : emptyPageOf(set);
-            return at < 0 ? set : without(set!, at);
-          },
-      ),
+      captured((set) => {
+        const at = emptyPageOf(set);
+        return at < 0 ? set : without(set, at);
+      }),
   },
   {
     name: "the position is kept beside the database: after a power cut pages go onto the wrong base",

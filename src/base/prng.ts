@@ -29,6 +29,11 @@ export class Prng {
     return this.u32() / 0x1_0000_0000 < p;
   }
 
+  /** Of an exponential distribution with this mean: the pauses between events that know nothing of each other. */
+  exponential(mean: number): number {
+    return -Math.log(1 - this.u32() / 0x1_0000_0000) * mean;
+  }
+
   /** A generator of its own, so that a draw added in one component does not shift the others. */
   child(): Prng {
     return new Prng(this.u32());

@@ -14,11 +14,10 @@ import type { TlsFiles } from "../host/tls.ts";
 import { limits } from "../limits.ts";
 import { besideWitness } from "../node/rule/settings-change.ts";
 import { upstreamId } from "../node/tree/upstream.ts";
-import { mayLoseEveryCopy } from "../raft/rule/commit-rule.ts";
 import { type MemberKind, nodeId, nodeIdPattern, type Settings } from "../vocabulary.ts";
 import { formatSize, parseAddress, parseDuration, parseSize } from "./archive/flags.ts";
 import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
-import { completeSettings, parseSettings } from "./operate/settings-text.ts";
+import { completeSettings, pairsOf, parseSettings } from "./operate/settings-text.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
 
 /** A stop that takes longer than this is not graceful any more; the log makes up for it at the next start. */
@@ -287,7 +286,7 @@ function chosenTables({ tables, follow }: Flags): readonly string[] | undefined 
 
 /** Undefined when the flags say nothing. Every node of a new cluster is given the same. */
 function initialSettings({ commitRule, settings, join }: Flags): Settings | undefined {
-  const pairs = settings === undefined ? [] : settings.split(",").map((pair) => pair.trim());
+  const pairs = pairsOf(settings);
   if (commitRule !== undefined) pairs.push(`commitRule=${commitRule}`);
   if (pairs.length === 0) return undefined;
   if (join !== undefined) {
@@ -315,9 +314,10 @@ function agreeing(
       "A witness is there so that a leader can be elected; with one, leave the coordinator as it is.",
     );
   }
-  if (!mayLoseEveryCopy(settings, members)) return settings;
+  const exclusion = besideWitness(settings, members);
+  if (exclusion === undefined) return settings;
   const rule = `commitRule=${settings.commitRule}`;
-  throw misuse(`${rule} and the witness ${witness.id} exclude each other`, besideWitness(witness));
+  throw misuse(`${rule} and the witness ${witness.id} exclude each other`, exclusion);
 }
 
 /** What this node is by its own word and by that of the list, which must not contradict each other. */

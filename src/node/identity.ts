@@ -14,7 +14,7 @@
 
 import { ClientError, CorruptionError } from "../base/errors.ts";
 import type { Disk } from "../host/disk.ts";
-import { type MemberKind, type NodeId, nodeIdPattern } from "../vocabulary.ts";
+import { type MemberKind, memberKinds, type NodeId, nodeIdPattern } from "../vocabulary.ts";
 
 export const directoryFormat = 1;
 
@@ -185,7 +185,6 @@ function isJoining(value: unknown): boolean {
   if (value === undefined) return true;
   if (typeof value !== "object" || value === null) return false;
   const { at, kind } = value as Partial<Record<keyof Joining, unknown>>;
-  return typeof at === "string" && at !== "" && kinds.includes(kind as MemberKind | undefined);
+  if (typeof at !== "string" || at === "") return false;
+  return kind === undefined || memberKinds.includes(kind as MemberKind);
 }
-
-const kinds: readonly (MemberKind | undefined)[] = [undefined, "voter", "learner", "witness"];

@@ -10,7 +10,6 @@ import { ClientError } from "../base/errors.ts";
 import type { Clock } from "../host/clock.ts";
 import { limits } from "../limits.ts";
 import type { MembershipChange, Proposal, RaftStatus } from "../raft/raft.ts";
-import { mayLoseEveryCopy } from "../raft/rule/commit-rule.ts";
 import { isCaretaker, priorityOf } from "../raft/rule/priority.ts";
 import type { Member, NodeId, Priority } from "../vocabulary.ts";
 import { besideWitness } from "./rule/settings-change.ts";
@@ -46,9 +45,8 @@ export class Members {
       );
     }
     const next = [...membership.filter((m) => m.id !== member.id), grownUp(member)];
-    const witness = next.find((m) => m.kind === "witness");
-    if (witness !== undefined && mayLoseEveryCopy(settings, next))
-      throw refused(besideWitness(witness));
+    const exclusion = besideWitness(settings, next);
+    if (exclusion !== undefined) throw refused(exclusion);
     const same = membership.find((m) => m.id === member.id);
     if (same?.address === member.address && isWhatIsAsked(same, member)) return;
     if (same !== undefined) {

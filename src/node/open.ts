@@ -29,11 +29,7 @@ import { Database } from "./database.ts";
 import { cannotBeDelayed } from "./delay/delay.ts";
 import { readHold } from "./delay/hold-record.ts";
 import { DiscardedStore } from "./discarded/discarded-store.ts";
-import {
-  type RewindRecord,
-  readRewindRecord,
-  removeRewindRecord,
-} from "./discarded/rewind-record.ts";
+import { type RewindRecord, rewindRecord } from "./discarded/rewind-record.ts";
 import type { DatabaseDriver, LinkEvents, Links } from "./driver.ts";
 import { Identity, type Joining } from "./identity.ts";
 import {
@@ -142,10 +138,10 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
         : expectedChecksum(options, log, position),
     );
     if (plan !== undefined) await finishInstall(options, plan, { log, database, identity });
-    const rewind = await readRewindRecord(disk, dir);
+    const rewind = await rewindRecord.read(disk, dir);
     const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
     if (others !== undefined) database.markDamaged(others);
-    if (database.damage === undefined) await removeRewindRecord(disk, dir);
+    if (database.damage === undefined) await rewindRecord.remove(disk, dir);
     const discarded = await DiscardedStore.open(disk, dir);
     const opened = { identity, log, database, applied, discarded, held, randomHex, unlock };
     running = assemble(options, opened);
@@ -267,7 +263,7 @@ async function finishInstall(
     await writeKnownChecksum(disk, dir, position, parseHash(checksum));
     // Only a log that ends before the image is replaced: one that goes on from it may have been counted on. So is one
     // that had been told to let go of other entries there.
-    const isLost = (await readRewindRecord(disk, dir)) !== undefined;
+    const isLost = (await rewindRecord.read(disk, dir)) !== undefined;
     const isOther = isLost && log.termAt(snapshot.lsn) !== snapshot.term;
     if (log.last.lsn < snapshot.lsn || isOther) await log.reset(snapshot);
     onEvent(`finished the page sync that the last run began, at LSN ${snapshot.lsn}`);

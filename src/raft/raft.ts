@@ -371,10 +371,10 @@ export class Raft {
     }
   }
 
-  /** Someone lives in the past. Whoever claims to lead or wants to is told the present; the rest is void. */
   /**
-   * Tells a leader or candidate of an old term that it is over. The answer bears our term. Should the same node lead
-   * that one, having led the old one, it must not take the answer for one to a round of its own.
+   * Tells a leader or candidate of an old term that it is over; the rest of the past is void. The answer bears our
+   * term. Should the same node lead that one, having led the old one, it must not take the answer for one to a round
+   * of its own.
    */
   #answerOldTerm({ from, message }: Envelope): void {
     const { log, isBorn } = this.#core;

@@ -90,7 +90,7 @@ export class Network {
   /** How long a message takes now. */
   delayMs(): number {
     const { delayMinMs, delayMeanMs } = this.traits;
-    return delayMinMs - Math.log(1 - this.prng.u32() / 0x1_0000_0000) * delayMeanMs;
+    return delayMinMs + this.prng.exponential(delayMeanMs);
   }
 
   attach(links: SimLinks): void {

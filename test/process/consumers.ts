@@ -10,20 +10,15 @@ import { paceline } from "./command.ts";
 
 const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 
-export type Consumed = {
-  /** So often was it killed. */
-  readonly kills: number;
-  /** So many of its lives brought the file further. */
-  readonly advances: number;
-};
-
 export class KilledConsumer {
   readonly #urls: readonly string[];
   readonly #file: string;
-  readonly #ended: Promise<Consumed>;
+  readonly #ended: Promise<void>;
   #isOver = false;
   /** So often has it been killed by now. */
   kills = 0;
+  /** So many of its lives brought the file further, by now. */
+  advances = 0;
 
   /** Begins at the beginning of the log. */
   constructor(urls: readonly string[], file: string, seed: number) {
@@ -34,7 +29,7 @@ export class KilledConsumer {
   }
 
   /** Ends it, by another SIGKILL. */
-  stop(): Promise<Consumed> {
+  stop(): Promise<void> {
     this.#isOver = true;
     return this.#ended;
   }
@@ -49,8 +44,8 @@ export class KilledConsumer {
     return ["changes", "--url", this.#urls.join(), "--from", "0", "--into", this.#file];
   }
 
-  async #liveAndDie(prng: Prng): Promise<Consumed> {
-    let [advances, at] = [0, 0];
+  async #liveAndDie(prng: Prng): Promise<void> {
+    let at = 0;
     while (!this.#isOver) {
       const child = spawn(process.execPath, [main, ...this.#args], {
         stdio: ["ignore", "ignore", "pipe"],
@@ -66,10 +61,9 @@ export class KilledConsumer {
       await ended;
       this.kills += 1;
       const reached = this.#reached();
-      if (reached > at) advances += 1;
+      if (reached > at) this.advances += 1;
       at = reached;
     }
-    return { kills: this.kills, advances };
   }
 
   #reached(): number {

@@ -9,13 +9,14 @@ import { sleep, type TestCluster } from "./cluster.ts";
 import { rowsOf } from "./sql.ts";
 
 /**
- * Customers order; the leader is killed under them, twice, and each time they go on for so many orders. Then no order that the shop confirmed may be
- * missing from its customer's history, and none may be there twice or without having been sent.
+ * Customers order; the leader is killed under them, twice, and each time they go on for so many orders, and at last until
+ * it is enough. Then no order that the shop confirmed may be missing from its customer's history, and none may be there
+ * twice or without having been sent.
  */
 export async function shopUnderFire(
   cluster: TestCluster,
   database: DatabaseUrls,
-  { orders = 30 }: { readonly orders?: number } = {},
+  { orders = 30, until = () => true }: { orders?: number; until?: () => boolean } = {},
 ): Promise<void> {
   await prepareShop(database.writes);
   const shop = await Shop.open({ database, port: 0 });
@@ -38,6 +39,11 @@ export async function shopUnderFire(
       await moreOrders(orders);
       cluster.restart(killed);
       await sleep(500);
+    }
+    const enough = Date.now() + 60_000;
+    while (!until()) {
+      assert.ok(Date.now() < enough, "customers shopped on for a minute, and it was not enough");
+      await sleep(50);
     }
     isOver = true;
     await all;

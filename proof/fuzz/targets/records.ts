@@ -3,7 +3,7 @@
 import { crc32 } from "node:zlib";
 import { ClientError, CorruptionError, ProtocolError } from "../../../src/base/errors.ts";
 import type { Prng } from "../../../src/base/prng.ts";
-import { readRewindRecord, writeRewindRecord } from "../../../src/node/discarded/rewind-record.ts";
+import { rewindRecord } from "../../../src/node/discarded/rewind-record.ts";
 import { Identity } from "../../../src/node/identity.ts";
 import {
   readInstallRecord,
@@ -131,10 +131,10 @@ async function playRewind(prng: Prng): Promise<Outcome> {
   const disk = new SimDisk();
   await disk.makeDirectory("/n");
   const record = { format: 1, from: lsn(prng.integer(1, 99)), why: makeText(prng) } as const;
-  await writeRewindRecord(disk, "/n", record);
+  await rewindRecord.write(disk, "/n", record);
   const isWhole = prng.chance(0.1);
   if (!isWhole) await disk.replaceFile("/n/rewind.json", spoiledJson(record, prng));
-  const found = await probeAsync([CorruptionError], () => readRewindRecord(disk, "/n"));
+  const found = await probeAsync([CorruptionError], () => rewindRecord.read(disk, "/n"));
   if (found === undefined) return "refused";
   if (isWhole) demandSame(found.value, record, "a note of a rewind changed");
   return "accepted";

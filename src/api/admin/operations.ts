@@ -10,13 +10,18 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { ClientError } from "../../base/errors.ts";
 import { discardedName } from "../../node/discarded/discarded-store.ts";
 import { isPriority, priorityMax } from "../../raft/rule/priority.ts";
-import { type MemberKind, type NodeId, nodeId, nodeIdPattern } from "../../vocabulary.ts";
+import {
+  type MemberKind,
+  memberKinds,
+  type NodeId,
+  nodeId,
+  nodeIdPattern,
+} from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
 import { sendJson } from "../errors.ts";
 import { type JsonObject, parseJsonObject } from "../json-body.ts";
 import { withNulls } from "./probes.ts";
 
-const kinds: readonly MemberKind[] = ["voter", "learner", "witness"];
 const addressPattern = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
 
 export function addOperationRoutes(app: FastifyInstance, backend: Backend): void {
@@ -117,9 +122,9 @@ function decodeNodeId(value: unknown, what: string): NodeId {
 
 function decodeKind(body: JsonObject): MemberKind {
   const kind = body["kind"] ?? "voter";
-  const known = kinds.find((k) => k === kind);
+  const known = memberKinds.find((k) => k === kind);
   if (known === undefined) {
-    throw new ClientError("BAD_REQUEST", `kind must be one of ${kinds.join(", ")}`);
+    throw new ClientError("BAD_REQUEST", `kind must be one of ${memberKinds.join(", ")}`);
   }
   return known;
 }

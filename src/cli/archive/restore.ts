@@ -9,7 +9,12 @@ import { ClientError, CorruptionError, messageOf } from "../../base/errors.ts";
 import { RealDisk } from "../../host/disk.ts";
 import { nodeId, nodeIdPattern, type Settings } from "../../vocabulary.ts";
 import { Progress } from "../import/progress.ts";
-import { completeSettings, parseSettings, settingsPhrase } from "../operate/settings-text.ts";
+import {
+  completeSettings,
+  pairsOf,
+  parseSettings,
+  settingsPhrase,
+} from "../operate/settings-text.ts";
 import { Failure, formatSeconds, misuse, plural, type Terminal } from "../terminal.ts";
 import { parseAddress } from "./flags.ts";
 
@@ -68,7 +73,7 @@ Exit status: 0 when the directory is complete and on the disk.`,
         );
       }
       parseAddress(flags.listen, "--listen");
-      const wanted = parseSettings(flags.settings?.split(",").map((pair) => pair.trim()) ?? []);
+      const wanted = parseSettings(pairsOf(flags.settings));
       completeSettings(wanted);
       let progress: Progress | undefined;
       let shown = 0;

@@ -7,6 +7,7 @@
  * schema, tables without a key) cannot be checked, so they run only when asked for.
  */
 
+import { quoted } from "../../db/sql/quoted.ts";
 import type { Value } from "../../db/sql/request.ts";
 import type { DiscardedChange } from "../../node/discarded/contents.ts";
 import type { Hrana, WireStmt } from "../remote/hrana.ts";
@@ -187,8 +188,4 @@ function describe(change: RowLine): string {
 
 function conflict(why: string): Verdict {
   return { type: "conflict", why };
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

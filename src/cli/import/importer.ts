@@ -13,11 +13,12 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { messageOf } from "../../base/errors.ts";
+import { quoted } from "../../db/sql/quoted.ts";
 import type { WireStmt } from "../remote/hrana.ts";
 import { Refused } from "../remote/remote.ts";
 import { Failure, plural } from "../terminal.ts";
 import type { PatientSql } from "./patient.ts";
-import { type Piece, type Plan, quote, type TablePlan } from "./plan.ts";
+import type { Piece, Plan, TablePlan } from "./plan.ts";
 import type { Progress } from "./progress.ts";
 import { chunksOf } from "./rows.ts";
 
@@ -111,7 +112,7 @@ export class Importer {
 
   async #checkRepeated(): Promise<void> {
     for (const { name, rows } of this.#repeated) {
-      const [row] = await this.#sql.query(`SELECT count(*) FROM ${quote(name)}`);
+      const [row] = await this.#sql.query(`SELECT count(*) FROM ${quoted(name)}`);
       if (Number(row?.[0]) === rows) continue;
       throw new Failure(
         `${name} should have ${rows} rows and has ${row?.[0]}; does someone write to it?`,
@@ -135,7 +136,7 @@ export class Importer {
       await this.#run(stmts, async () => false);
     }
     for (const { name } of tables.filter((table) => table.rebuild)) {
-      const sql = `INSERT INTO ${quote(name)} (${quote(name)}) VALUES ('rebuild')`;
+      const sql = `INSERT INTO ${quoted(name)} (${quoted(name)}) VALUES ('rebuild')`;
       await this.#run([{ sql }], async () => false);
     }
     for (const index of indexes) {
@@ -186,7 +187,7 @@ export class Importer {
 }
 
 function dropIfExists(type: string, name: string): WireStmt {
-  return { sql: `DROP ${type} IF EXISTS ${quote(name)}` };
+  return { sql: `DROP ${type} IF EXISTS ${quoted(name)}` };
 }
 
 function orIgnore(stmt: WireStmt): WireStmt {

@@ -7,6 +7,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import { quoted } from "../../db/sql/quoted.ts";
 import { Failure } from "../terminal.ts";
 
 /** Something that is made by one statement. */
@@ -114,7 +115,7 @@ function planVirtual(db: DatabaseSync, piece: Piece, module: string): TablePlan 
   if (!modules.has(module)) {
     throw new Failure(
       `${name} is a virtual table of the module "${module}", which a cluster does not have`,
-      `Known are ${[...modules].join(", ")}. Work on a copy of the file without it: DROP TABLE ${quote(name)};`,
+      `Known are ${[...modules].join(", ")}. Work on a copy of the file without it: DROP TABLE ${quoted(name)};`,
     );
   }
   const content = /[(,]\s*content\s*=\s*("[^"]*"|'[^']*'|[^\s,)]*)/i.exec(sql)?.[1];
@@ -122,7 +123,7 @@ function planVirtual(db: DatabaseSync, piece: Piece, module: string): TablePlan 
   if (module.startsWith("fts") && of === "") {
     throw new Failure(
       `${name} is a full-text index without its texts (content=''), so there is nothing to copy`,
-      `Work on a copy of the file without it, DROP TABLE ${quote(name)};, and fill it again afterwards`,
+      `Work on a copy of the file without it, DROP TABLE ${quoted(name)};, and fill it again afterwards`,
     );
   }
   const rebuild = module.startsWith("fts") && of !== undefined;
@@ -160,14 +161,9 @@ function sequencesOf(db: DatabaseSync): { name: string; seq: bigint }[] {
 }
 
 function countRows(db: DatabaseSync, table: string): number {
-  return Number(single(db, `SELECT count(*) FROM ${quote(table)}`));
+  return Number(single(db, `SELECT count(*) FROM ${quoted(table)}`));
 }
 
 function single(db: DatabaseSync, sql: string): unknown {
   return Object.values(db.prepare(sql).get()!)[0];
-}
-
-/** A name as SQL writes it. */
-export function quote(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

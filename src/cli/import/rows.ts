@@ -10,9 +10,10 @@
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { quoted } from "../../db/sql/quoted.ts";
 import type { Value } from "../../db/sql/request.ts";
 import type { WireStmt } from "../remote/hrana.ts";
-import { quote, type TablePlan } from "./plan.ts";
+import type { TablePlan } from "./plan.ts";
 
 /** Statements that travel and commit together. */
 export type Chunk = { readonly stmts: readonly WireStmt[]; readonly rows: number };
@@ -26,11 +27,11 @@ type Cell = { readonly sql: string; readonly arg: Value | undefined; readonly by
 
 export function* chunksOf(db: DatabaseSync, table: TablePlan, isUtf8: boolean): Generator<Chunk> {
   const names = table.rowid === undefined ? table.columns : [table.rowid, ...table.columns];
-  const into = `INSERT INTO ${quote(table.name)} (${names.map(quote).join(", ")}) VALUES `;
+  const into = `INSERT INTO ${quoted(table.name)} (${names.map(quoted).join(", ")}) VALUES `;
   // The rowid goes by a bare name: quoted, it would be a text where no such column exists.
   const rowid = table.rowid === undefined ? [] : [table.rowid];
   const query = db.prepare(
-    `SELECT ${[...rowid, ...table.columns.map(quote)].join(", ")} FROM ${quote(table.name)}`,
+    `SELECT ${[...rowid, ...table.columns.map(quoted)].join(", ")} FROM ${quoted(table.name)}`,
   );
   query.setReadBigInts(true);
   query.setReturnArrays(true);
@@ -133,8 +134,8 @@ function rawTextReader(
     if (query === undefined) {
       const where = byRowid ? `WHERE ${table.rowid} = ?` : "LIMIT 1 OFFSET ?";
       // The same columns as in the main query, so that SQLite walks the table in the same order.
-      const all = table.columns.map((name) => `CAST(${quote(name)} AS BLOB)`).join(", ");
-      query = db.prepare(`SELECT ${all} FROM ${quote(table.name)} ${where}`);
+      const all = table.columns.map((name) => `CAST(${quoted(name)} AS BLOB)`).join(", ");
+      query = db.prepare(`SELECT ${all} FROM ${quoted(table.name)} ${where}`);
       query.setReturnArrays(true);
       queries.set(column, query);
     }

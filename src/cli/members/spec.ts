@@ -5,8 +5,7 @@
  * Everything that contradicts itself is refused here, before anything is touched.
  */
 
-import type { MemberKind } from "../../vocabulary.ts";
-import { nodeIdPattern } from "../../vocabulary.ts";
+import { type MemberKind, memberKinds, nodeIdPattern } from "../../vocabulary.ts";
 import { misuse } from "../terminal.ts";
 
 /** One member of a list. */
@@ -15,9 +14,6 @@ export type MemberSpec = {
   readonly address: string;
   readonly kind?: MemberKind;
 };
-
-/** Kinds of member, as they are typed. */
-export const memberKinds: readonly MemberKind[] = ["voter", "learner", "witness"];
 
 /** Reads one of `memberKinds`. Throws the misuse of `flag`. */
 export function parseKind(text: string, flag: string): MemberKind {

@@ -21,6 +21,11 @@ export function settingsPhrase(settings: Settings | undefined): string {
   return others.length === 0 ? "default" : others.join(" ");
 }
 
+/** The pairs of `--settings KEY=VALUE,KEY=VALUE`; none without the flag. */
+export function pairsOf(flag: string | undefined): string[] {
+  return flag?.split(",").map((pair) => pair.trim()) ?? [];
+}
+
 /** What `POST /admin/settings` wants. Values are checked by the node. */
 export function parseSettings(pairs: readonly string[]): Record<string, unknown> {
   const wanted: Record<string, unknown> = {};

@@ -23,6 +23,7 @@ import type { Step } from "../../changes/steps.ts";
 import type { SqlValue } from "../../changes/values.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { StepRunner } from "../record/step-runner.ts";
+import { quoted } from "../sql/quoted.ts";
 
 /** By the names of the columns. */
 export type CopyRow = ReadonlyMap<string, SqlValue>;
@@ -218,8 +219,4 @@ function sparse(row: CopyRow | undefined, columns: readonly string[]): SparseRow
   if (found === row.size) return values;
   const unknown = [...row.keys()].filter((name) => !columns.includes(name));
   throw new CorruptionError(`there is no column ${unknown.join(", ")}`);
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -19,6 +19,7 @@ import type { RecordedStatement } from "../../changes/steps.ts";
 import type { SqlValue } from "../../changes/values.ts";
 import { inputValue } from "../sql/arguments.ts";
 import { type Authorizer, positionTable } from "../sql/authorizer.ts";
+import { quoted } from "../sql/quoted.ts";
 import type { Stmt } from "../sql/request.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import type { Compiled } from "../sql/statement-cache.ts";
@@ -390,8 +391,4 @@ const warningsMax = 100;
 
 function anyIsNull(columns: readonly string[]): string {
   return columns.map((column) => `${quoted(column)} IS NULL`).join(" OR ");
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -11,6 +11,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { CorruptionError } from "../../base/errors.ts";
 import type { RecordedStatement, Step } from "../../changes/steps.ts";
 import { shapeOf } from "../sql/classify.ts";
+import { quoted } from "../sql/quoted.ts";
 import { parseScript } from "../sql/tokenizer.ts";
 import type { Selection, Use } from "./selection.ts";
 import type { StepRunner } from "./step-runner.ts";
@@ -100,8 +101,4 @@ function needs(what: string, { sql }: RecordedStatement): CorruptionError {
   return new CorruptionError(
     `a statement needs ${what}, which is not among the tables kept here: ${sql.slice(0, 200)}`,
   );
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

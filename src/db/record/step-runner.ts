@@ -16,9 +16,8 @@
 import { constants, type DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
 import type { RecordedStatement, Step } from "../../changes/steps.ts";
-import type { SqlValue } from "../../changes/values.ts";
 import { bindArguments, bindingPlan } from "../sql/arguments.ts";
-import type { Value } from "../sql/request.ts";
+import { toValue } from "../sql/request.ts";
 import { parametersOf } from "../sql/tokenizer.ts";
 import { Outside } from "./outside.ts";
 import type { Selection } from "./selection.ts";
@@ -181,15 +180,7 @@ function bound(
   plan: Prepared["plan"],
   { sql, args, namedArgs }: RecordedStatement,
 ): SQLInputValue[] {
-  const named = namedArgs.map(({ name, value }) => ({ name, value: clientValue(value) }));
-  const stmt = { sql, args: args.map(clientValue), namedArgs: named, wantRows: false };
+  const named = namedArgs.map(({ name, value }) => ({ name, value: toValue(value) }));
+  const stmt = { sql, args: args.map(toValue), namedArgs: named, wantRows: false };
   return bindArguments(plan, stmt, true);
-}
-
-function clientValue(value: SqlValue): Value {
-  if (value === null) return { type: "null" };
-  if (typeof value === "bigint") return { type: "integer", value: String(value) };
-  if (typeof value === "number") return { type: "float", value };
-  if (typeof value === "string") return { type: "text", value };
-  return { type: "blob", base64: Buffer.from(value).toString("base64") };
 }

@@ -22,6 +22,7 @@ import type { RowChange, TableChanges } from "../../changes/changeset.ts";
 import { encodeChangeset } from "../../changes/encode-changeset.ts";
 import { type SqlValue, sameValue } from "../../changes/values.ts";
 import { ownTriggerPrefix } from "../sql/authorizer.ts";
+import { quoted } from "../sql/quoted.ts";
 import type { TableFacts } from "./schema-facts.ts";
 import type { RowCollector } from "./track.ts";
 
@@ -118,9 +119,9 @@ export class TriggerLog {
       else if (note === notes.went) noted.went++;
       else noted.was ??= values;
     }
-    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${quoted(c)} IS ?`);
+    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${columnName(c)} IS ?`);
     const now = this.#db.prepare(
-      `SELECT ${columns.map(quoted).join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
+      `SELECT ${columns.map(columnName).join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
     );
     return [...notedByKey.values()].flatMap((noted) => {
       const row = now.get(...(noted.key as SQLInputValue[]));
@@ -157,12 +158,12 @@ function watchedOf(facts: TableFacts, log: string): Watched {
 
 function triggersOf({ facts, log, columns, primaryKey }: Watched): string {
   const cells = columns.map((_, i) => `c${i}`).join();
-  const all = (row: "old" | "new") => columns.map((name) => `${row}.${quoted(name)}`).join();
+  const all = (row: "old" | "new") => columns.map((name) => `${row}.${columnName(name)}`).join();
   const keyOnly = (row: "old" | "new") =>
-    columns.map((name, i) => (primaryKey[i]! > 0 ? `${row}.${quoted(name)}` : "NULL")).join();
+    columns.map((name, i) => (primaryKey[i]! > 0 ? `${row}.${columnName(name)}` : "NULL")).join();
   const moved = columns
     .filter((_, i) => primaryKey[i]! > 0)
-    .map((name) => `old.${quoted(name)} IS NOT new.${quoted(name)}`)
+    .map((name) => `old.${columnName(name)} IS NOT new.${columnName(name)}`)
     .join(" OR ");
   const note = (what: keyof typeof notes, values: string) =>
     `INSERT INTO ${log}(note, ${cells}) VALUES (${notes[what]}, ${values});`;
@@ -191,6 +192,7 @@ function nameOf(key: readonly SqlValue[]): string {
   });
 }
 
-function quoted(name: string): string {
-  return name === "_rowid_" ? name : `"${name.replaceAll('"', '""')}"`;
+/** Quoted, `_rowid_` would be a column of that name. */
+function columnName(name: string): string {
+  return name === "_rowid_" ? name : quoted(name);
 }

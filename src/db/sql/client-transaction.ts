@@ -18,6 +18,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import type { Recorder, WriteCall } from "../record/recorder.ts";
 import { type Authorizer, ownSavepointPrefix } from "./authorizer.ts";
+import { quoted } from "./quoted.ts";
 import { SqlError } from "./sql-error.ts";
 
 export type Realm = "shared" | "alone" | "reading";
@@ -298,8 +299,4 @@ function keepsPart(error: unknown, traits: WriteTraits): boolean {
   if (error instanceof SqlError || traits.keepsPart === "never") return false;
   if (traits.keepsPart === "always") return true;
   return (error as { errcode?: unknown }).errcode === raisedByTrigger;
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -35,6 +35,7 @@ import {
   type WriteTraits,
 } from "./client-transaction.ts";
 import { settings } from "./pragmas.ts";
+import { quoted } from "./quoted.ts";
 import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
 import { type Compiled, refusedOr, StatementCache } from "./statement-cache.ts";
@@ -398,7 +399,7 @@ export class Executor {
       for (const [, name, type] of found) {
         if (type !== "virtual") continue;
         try {
-          this.#db.prepare(`SELECT 1 FROM main."${name!.replaceAll('"', '""')}" LIMIT 1`).get();
+          this.#db.prepare(`SELECT 1 FROM main.${quoted(name!)} LIMIT 1`).get();
         } catch {
           // It cannot be read: that is for the check to say. What was wanted happened when it was opened.
         }

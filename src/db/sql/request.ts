@@ -5,6 +5,8 @@
  * Not here: reading these from JSON or protobuf and refusing malformed ones (api/), and what they mean (executor.ts).
  */
 
+import type { SqlValue } from "../../changes/values.ts";
+
 export type Value =
   | { readonly type: "null" }
   | { readonly type: "integer"; readonly value: string }
@@ -57,3 +59,12 @@ export type UnitOutcome = {
   /** The unit changed `PRAGMA foreign_keys` to this: give it back as `Unit.foreignKeys` from now on. */
   readonly foreignKeys?: boolean | undefined;
 };
+
+/** As a client would send it. */
+export function toValue(value: SqlValue): Value {
+  if (value === null) return { type: "null" };
+  if (typeof value === "bigint") return { type: "integer", value: String(value) };
+  if (typeof value === "number") return { type: "float", value };
+  if (typeof value === "string") return { type: "text", value };
+  return { type: "blob", base64: Buffer.from(value).toString("base64") };
+}

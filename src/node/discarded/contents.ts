@@ -10,8 +10,7 @@ import type { SparseRow } from "../../changes/changeset.ts";
 import { namedSteps } from "../../changes/named-steps.ts";
 import type { NamedChange, NamedStep, RecordedStatement } from "../../changes/steps.ts";
 import { decodeTransactions } from "../../changes/steps-codec.ts";
-import type { SqlValue } from "../../changes/values.ts";
-import type { Value } from "../../db/sql/request.ts";
+import { toValue, type Value } from "../../db/sql/request.ts";
 import { sectionsOf } from "../../payload/sections.ts";
 import { type Entry, formatPosition } from "../../vocabulary.ts";
 
@@ -118,12 +117,4 @@ function named(
     value === undefined ? [] : [[names[i]!, toValue(value)]],
   );
   return Object.fromEntries(pairs);
-}
-
-function toValue(value: SqlValue): Value {
-  if (value === null) return { type: "null" };
-  if (typeof value === "bigint") return { type: "integer", value: String(value) };
-  if (typeof value === "number") return { type: "float", value };
-  if (typeof value === "string") return { type: "text", value };
-  return { type: "blob", base64: Buffer.from(value).toString("base64") };
 }

@@ -23,7 +23,7 @@ import type { Database } from "../database.ts";
 import type { Identity } from "../identity.ts";
 import type { Node } from "../node.ts";
 import type { DiscardedStore } from "./discarded-store.ts";
-import { writeRewindRecord } from "./rewind-record.ts";
+import { rewindRecord } from "./rewind-record.ts";
 
 export type KeepingPorts = {
   readonly self: NodeId;
@@ -94,7 +94,7 @@ export class Keeping {
     const isAhead = position !== undefined && position.lsn >= from;
     if (isAhead) {
       const why = `it has entries up to ${formatPosition(position)}, the cluster lost those from ${from} on`;
-      await writeRewindRecord(disk, dir, { format: 1, from, why });
+      await rewindRecord.write(disk, dir, { format: 1, from, why });
       this.#ports.rewound(from);
       node.yieldFrom(from);
       applying.rewindTo(from);

@@ -3,44 +3,37 @@
  * tables lacks rows, and must be made anew; nothing in the database itself would tell.
  */
 
-import { CorruptionError } from "../../base/errors.ts";
 import type { Disk } from "../../host/disk.ts";
+import { RecordFile } from "../../host/record-file.ts";
 
 type Record1 = { readonly format: 1; readonly tables: readonly string[] };
 
-const pathIn = (dir: string) => `${dir}/tables.json`;
+const file = new RecordFile<Record1>(
+  "tables.json",
+  ({ format, tables }) => (format === 1 && areNames(tables) ? { format, tables } : undefined),
+  "move the directory aside and start with an empty one",
+);
 
 /** As they were written down; undefined when all are kept. */
 export async function readKeptTables(
   disk: Disk,
   dir: string,
 ): Promise<readonly string[] | undefined> {
-  const path = pathIn(dir);
-  if (!(await disk.exists(path))) return undefined;
-  try {
-    const text = new TextDecoder().decode(await disk.readFile(path));
-    const { format, tables } = JSON.parse(text) as Partial<Record1>;
-    if (format === 1 && Array.isArray(tables)) return tables;
-  } catch {
-    // Said below.
-  }
-  throw new CorruptionError(
-    `${path} is not what was written; move the directory aside and start with an empty one`,
-  );
+  return (await file.read(disk, dir))?.tables;
 }
 
 /** Durable when it resolves. */
-export async function writeKeptTables(
+export function writeKeptTables(
   disk: Disk,
   dir: string,
   tables: readonly string[] | undefined,
 ): Promise<void> {
-  if (tables === undefined) {
-    if (await disk.exists(pathIn(dir))) await disk.remove(pathIn(dir));
-    return;
-  }
-  const record: Record1 = { format: 1, tables };
-  await disk.replaceFile(pathIn(dir), new TextEncoder().encode(JSON.stringify(record)));
+  if (tables === undefined) return file.remove(disk, dir);
+  return file.write(disk, dir, { format: 1, tables });
+}
+
+function areNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((name) => typeof name === "string");
 }
 
 /** In any order and any case. */

@@ -6,54 +6,41 @@
  * written after the entries that it drops. Both write it down here before.
  */
 
-import { CorruptionError } from "../../base/errors.ts";
 import { formatHash, type Hash64, parseHash } from "../../base/hash.ts";
 import type { Disk } from "../../host/disk.ts";
+import { RecordFile } from "../../host/record-file.ts";
 import type { EntryId } from "../../vocabulary.ts";
 
 type Record1 = { readonly format: 1; readonly position: EntryId; readonly checksum: string };
 
-const pathIn = (dir: string) => `${dir}/checksum.json`;
+const file = new RecordFile<Record1>(
+  "checksum.json",
+  (fields) => {
+    const { format, position, checksum } = fields as Partial<Record1>;
+    const isWhole = typeof position?.lsn === "number" && /^[0-9a-f]{16}$/.test(checksum ?? "");
+    return format === 1 && isWhole ? (fields as Record1) : undefined;
+  },
+  "remove it, the database is checked anew",
+);
 
 /** Durable when it resolves. */
-export async function writeKnownChecksum(
+export function writeKnownChecksum(
   disk: Disk,
   dir: string,
-  position: EntryId,
+  { lsn, term }: EntryId,
   checksum: Hash64,
 ): Promise<void> {
-  const { lsn, term } = position;
-  const record: Record1 = {
-    format: 1,
-    position: { lsn, term },
-    checksum: formatHash(checksum),
-  };
-  await disk.replaceFile(pathIn(dir), new TextEncoder().encode(JSON.stringify(record)));
+  const position = { lsn, term };
+  return file.write(disk, dir, { format: 1, position, checksum: formatHash(checksum) });
 }
 
 /** The checksum of the database at `position`, if that is what was written down. */
 export async function readKnownChecksum(
   disk: Disk,
   dir: string,
-  position: EntryId,
+  { lsn, term }: EntryId,
 ): Promise<Hash64 | undefined> {
-  const path = pathIn(dir);
-  if (!(await disk.exists(path))) return undefined;
-  const record = parse(new TextDecoder().decode(await disk.readFile(path)), path);
-  const isIt = record.position.lsn === position.lsn && record.position.term === position.term;
+  const record = await file.read(disk, dir);
+  const isIt = record?.position.lsn === lsn && record.position.term === term;
   return isIt ? parseHash(record.checksum) : undefined;
-}
-
-function parse(text: string, path: string): Record1 {
-  try {
-    const record = JSON.parse(text) as Partial<Record1>;
-    const isWhole =
-      typeof record.position?.lsn === "number" && /^[0-9a-f]{16}$/.test(record.checksum ?? "");
-    if (record.format === 1 && isWhole) return record as Record1;
-  } catch {
-    // Said below.
-  }
-  throw new CorruptionError(
-    `${path} is not what was written; remove it, the database is checked anew`,
-  );
 }

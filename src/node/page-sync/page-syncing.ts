@@ -21,7 +21,7 @@ import type { NodeId, SnapshotId } from "../../vocabulary.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import type { Applying } from "../applying.ts";
 import type { Database } from "../database.ts";
-import { removeRewindRecord } from "../discarded/rewind-record.ts";
+import { rewindRecord } from "../discarded/rewind-record.ts";
 import type { DatabaseDriver } from "../driver.ts";
 import type { Identity } from "../identity.ts";
 import type { Node } from "../node.ts";
@@ -206,7 +206,7 @@ export class PageSyncing {
       database.markDamaged(
         `${formatPosition(image.snapshot)}, where the pages are, is not in the log`,
       );
-    } else await removeRewindRecord(disk, dir);
+    } else await rewindRecord.remove(disk, dir);
     await removeInstallRecord(disk, dir);
     this.#ports.installed(image);
     applying.resumeAt({ lsn: image.snapshot.lsn, term: image.snapshot.term });

@@ -14,7 +14,7 @@ import { limits } from "../../limits.ts";
 import type { Proposal, RaftStatus } from "../../raft/raft.ts";
 import { mayLoseEveryCopy } from "../../raft/rule/commit-rule.ts";
 import { settingsFrom } from "../../raft/rule/settings.ts";
-import type { Member, NodeId, Settings } from "../../vocabulary.ts";
+import type { Membership, NodeId, Settings } from "../../vocabulary.ts";
 import type { Writes } from "../write/writes.ts";
 
 export type SettingsPorts = {
@@ -114,8 +114,10 @@ function refuseUnknown(wanted: object, known: object): void {
   throw new ClientError("BAD_REQUEST", `there is no setting "${unknown}"; there are ${names}`);
 }
 
-/** Why a rule that may lose what it acknowledged does not go with a witness, and what does. */
-export function besideWitness(witness: Pick<Member, "id">): string {
+/** Why a rule that may lose what it acknowledged does not go with the witness among these members, and what does. */
+export function besideWitness(settings: Settings, membership: Membership): string | undefined {
+  const witness = membership.find((member) => member.kind === "witness");
+  if (witness === undefined || !mayLoseEveryCopy(settings, membership)) return undefined;
   return (
     `${witness.id} is a witness, which may lead and has no database to bring an old leader back with: rules that may ` +
     "lose writes (leader; one among more than three voters; degrading to them) do not go with it. " +
@@ -143,8 +145,8 @@ export function contradictionIn(
       "have. Remove it before leaders are appointed by hand"
     );
   }
-  if (witness !== undefined && mayLoseEveryCopy(settings, membership))
-    return besideWitness(witness);
+  const exclusion = besideWitness(settings, membership);
+  if (exclusion !== undefined) return exclusion;
   if (commitRule === "quorum" && whenCopiesMissing === "degrade" && coordinator === "quorum") {
     return (
       "rule quorum cannot degrade: without a majority nobody leads. " +

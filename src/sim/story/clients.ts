@@ -95,7 +95,7 @@ export class Clients {
   }
 
   #think(prng: Prng, meanMs: number): Promise<void> {
-    return this.#world.scheduler.pause(-Math.log(1 - prng.u32() / 0x1_0000_0000) * meanMs);
+    return this.#world.scheduler.pause(prng.exponential(meanMs));
   }
 }
 

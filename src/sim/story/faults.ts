@@ -60,7 +60,7 @@ export class Faults {
 
   #next(): void {
     const { scheduler, parameters, nodes } = this.world;
-    const ms = -Math.log(1 - this.#prng.u32() / 0x1_0000_0000) * parameters.faultEveryMs;
+    const ms = this.#prng.exponential(parameters.faultEveryMs);
     scheduler.after(ms, () => {
       if (this.#over) return;
       const { faults } = parameters;

@@ -258,7 +258,7 @@ export class SimNode {
     const { syncMeanMs, slowness } = this.#world.parameters;
     const { scheduler } = this.#world;
     if (what === "sync") {
-      const ms = -Math.log(1 - prng.u32() / 0x1_0000_0000) * syncMeanMs;
+      const ms = prng.exponential(syncMeanMs);
       return scheduler.pause(ms + this.syncExtraMs, life);
     }
     if (what === "spawn") return scheduler.pause(prng.integer(5, 60), life);

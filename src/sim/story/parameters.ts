@@ -126,14 +126,10 @@ function drawModel(prng: Prng): Parameters {
   );
   const isManual = witnesses === 0 && prng.chance(0.2);
   const isByRule = !isManual && voters > 1 && prng.chance(0.35);
-  const rules = isByRule
-    ? drawRule(prng)
-    : ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const);
+  const rules = isByRule ? drawRule(prng) : usualRule;
   const probeMs = prng.chance(0.3) ? pick(5, 20, 50) : undefined;
   const isRefused = witnesses > 0 && isWeak({ ...rules, voters });
-  const allowed = isRefused
-    ? ({ commitRule: "quorum", whenCopiesMissing: "wait" } as const)
-    : rules;
+  const allowed = isRefused ? usualRule : rules;
   // Two would-be leaders at a time is what probes are there for.
   if (probeMs !== undefined) faults.add("reset");
   // Copies that begin with nothing, and leaders whose logs do not reach back to it.
@@ -158,7 +154,10 @@ const hiding: readonly FaultName[] = [
   ...(["lose-disk", "rot-log", "old-log", "add-member", "remove-member"] as const),
 ];
 
-function drawRule(prng: Prng): Pick<Parameters, "commitRule" | "whenCopiesMissing"> {
+type Rule = Pick<Parameters, "commitRule" | "whenCopiesMissing">;
+const usualRule: Rule = { commitRule: "quorum", whenCopiesMissing: "wait" };
+
+function drawRule(prng: Prng): Rule {
   const draw = prng.integer(0, 6);
   if (draw < 3) return { commitRule: "leader", whenCopiesMissing: "wait" };
   if (draw < 4) return { commitRule: "one", whenCopiesMissing: "wait" };

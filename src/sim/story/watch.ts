@@ -113,8 +113,10 @@ export class Watch implements Observer {
     if (seen?.running !== running || seen.installing) return;
     const status = running.parts.node.status();
     const leading = status.role === "leader";
-    if (leading) this.checkOneLeader(node, status, seen);
-    if (leading) this.#checkMajority(node, status);
+    if (leading) {
+      this.checkOneLeader(node, status, seen);
+      this.#checkMajority(node, status);
+    }
     this.checkChain(node, running);
     this.checkReach(node, running);
     this.#noteCommitted(status);

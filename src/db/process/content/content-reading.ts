@@ -10,6 +10,7 @@ import { createHash, hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import type { SqlValue } from "../../../changes/values.ts";
 import type { Lsn, Term } from "../../../vocabulary.ts";
+import { quoted } from "../../sql/quoted.ts";
 
 /** Of one moment. `tables` also has the schema, under the name "". */
 export type Content = {
@@ -52,7 +53,7 @@ function schemaChecksum(db: DatabaseSync): string {
 function tableChecksum(db: DatabaseSync, name: string): string {
   let sum = 0n;
   let rows = 0;
-  const all = db.prepare(`SELECT * FROM main."${name.replaceAll('"', '""')}"`);
+  const all = db.prepare(`SELECT * FROM main.${quoted(name)}`);
   for (const row of all.iterate()) {
     const digest = hash("sha256", rowText(row as unknown as SqlValue[]), "buffer");
     sum += digest.readBigUInt64BE(0);
