@@ -34,6 +34,11 @@ export class Prng {
     return -Math.log(1 - this.u32() / 0x1_0000_0000) * mean;
   }
 
+  /** A number that belongs to this moment, and no draw: all others stay what they are. */
+  mark(): number {
+    return new Prng(~this.#state).u32();
+  }
+
   /** A generator of its own, so that a draw added in one component does not shift the others. */
   child(): Prng {
     return new Prng(this.u32());

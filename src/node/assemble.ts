@@ -229,12 +229,12 @@ function assembleWrites(
 
 function assembleReads(
   { clock }: OpenOptions,
-  { database }: Opened,
+  { database, randomHex }: Opened,
   { node, lag }: Consensus,
   { applied, applying }: { applied: Waiters; applying: Applying },
 ): Reads {
   return new Reads({
-    ...{ clock, applied },
+    ...{ clock, applied, randomHex },
     pool: () => database.pool,
     lagMs: () => lag.lagMs(node.leadership.leading),
     hasLease: () => node.hasLease(),

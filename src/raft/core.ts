@@ -24,7 +24,7 @@ import {
 } from "../vocabulary.ts";
 import { LogView } from "./log-view.ts";
 import { counts, memberOf } from "./membership.ts";
-import type { Envelope, Message } from "./messages.ts";
+import type { Envelope, Memory, Message } from "./messages.ts";
 import type { HardState, RaftConfig, ReadGrant, Ready, Timing } from "./ready.ts";
 import { fewestCopies } from "./rule/commit-rule.ts";
 import { isCaretaker, priorityOf } from "./rule/priority.ts";
@@ -58,6 +58,8 @@ export class Core {
   #reads: ReadGrant[] = [];
   #snapshotsWanted: NodeId[] = [];
   #keepFrom: Lsn | undefined;
+  /** Names this life while it is not born. */
+  #life: number | undefined;
   /** An entry durable here that proves the log full once this disk holds it; see `expectBirth`. */
   #birth: EntryId | undefined;
 
@@ -195,6 +197,21 @@ export class Core {
     if (this.#born) return;
     this.#birth = proof;
     this.#checkBirth();
+  }
+
+  /** What answers to the leader say of it. */
+  get memory(): Memory {
+    if (this.#born) return { born: true };
+    this.#life ??= this.prng.mark();
+    return {
+      ...{ born: false, life: this.#life },
+      voted: this.#vote !== undefined && this.#vote === this.#leader,
+    };
+  }
+
+  /** Whether the leader knows of this life, and that it is no leader of the past. */
+  isConfirmed({ confirms }: { readonly confirms?: number | undefined }): boolean {
+    return confirms !== undefined && confirms === this.#life;
   }
 
   /** A promise about this disk, or an answer that depends on one. */

@@ -83,6 +83,12 @@ export class Election {
     return this.#phase;
   }
 
+  /** Everybody who counts gives this node its vote, if with reserve. */
+  get isUnanimous(): boolean {
+    const voters = this.#core.log.membership.filter(counts);
+    return voters.every(({ id }) => (this.#votes.get(id) ?? "refused") !== "refused");
+  }
+
   /** A leader was heard, or a vote was given: a full timeout from now [Raft §5.2]. */
   postpone(): void {
     const { prng, timing, nowMs, isCaretaker: isLast } = this.#core;

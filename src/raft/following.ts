@@ -61,7 +61,7 @@ export class Following {
     // Entries that do not follow each other are a peer's fault. The message is as good as lost.
     if (!isRun(append, entries, core.term)) return;
     const matched = this.#take(append, entries);
-    const common = { stamp: append.stamp, born: core.isBorn };
+    const common = { stamp: append.stamp, ...core.memory };
     if (matched === undefined) {
       const { prev } = append;
       const { log } = core;
@@ -104,7 +104,7 @@ export class Following {
     const matchLsn = core.log.base.lsn;
     // By a weak rule this leader may not have what another one's pages had.
     if (matchLsn > core.log.safeLsn) return;
-    core.send(core.leader, { type: "appended", matchLsn, stamp, born: core.isBorn });
+    core.send(core.leader, { type: "appended", matchLsn, stamp, ...core.memory });
   }
 
   /**
@@ -211,6 +211,7 @@ export class Following {
   }
 
   #checkBirth(append: Append, matched: Lsn): void {
+    if (!this.#core.isConfirmed(append)) return;
     const { log, term } = this.#core;
     const proof = append.safeLsn ?? append.committedLsn;
     if (proof <= matched && log.termAt(proof) === term) {

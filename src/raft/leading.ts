@@ -54,10 +54,13 @@ export class Leading {
   /** Orders to stand that may still be obeyed: their round, by target. While there are any there is no lease. */
   readonly #orderedRounds = new Map<NodeId, number>();
 
-  constructor(core: Core) {
+  /** `isUnanimous`: everybody who counts gave this node its vote. */
+  constructor(core: Core, isUnanimous: boolean) {
     this.#core = core;
     this.#reads = new ReadIndex(core);
-    this.replication = new Replication(core);
+    // Where the unborn elect one of themselves, or all elect one, their votes are all there is to go by.
+    const trustsVotes = !core.isBorn || isUnanimous || core.isManual;
+    this.replication = new Replication(core, trustsVotes);
     this.#firstLsn = this.#appendFirst().lsn;
   }
 

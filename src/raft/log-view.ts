@@ -203,6 +203,13 @@ export class LogView {
     return at <= this.#committedLsn || this.#isWeakAt(at);
   }
 
+  /** The first entry from `from` on that must be kept. After a restart little is known to be committed. */
+  firstKept(from: Lsn): Lsn | undefined {
+    const changes = [...this.#memberships, ...this.#settings].map((change) => change.lsn);
+    const borders = changes.filter((at) => at > from).sort((a, b) => a - b);
+    return [from, ...borders].find((at) => at <= this.#last.lsn && this.isKept(at));
+  }
+
   /** Entries from `from` on give way, committed or not: what they say has been kept. Never what is safe. */
   yieldFrom(from: Lsn): void {
     assert(from > this.#safeLsn, `safe entry ${from} would give way`);

@@ -29,6 +29,15 @@ export type Stamp = {
   readonly sentMs: number;
 };
 
+/** What a follower remembers of what it promised; see election.ts, birth. */
+export type Memory = {
+  readonly born: boolean;
+  /** Not born: the name of this life of it, drawn by lot at the start. */
+  readonly life?: number | undefined;
+  /** Not born: in this term, and in this life, it voted for the leader that it answers. */
+  readonly voted?: boolean | undefined;
+};
+
 export type Message =
   /** "Would you vote for me in the next term?" Changes nothing at the receiver [Raft thesis §9.6]. */
   | { readonly type: "prevote"; readonly last: EntryId; readonly born: boolean }
@@ -50,26 +59,26 @@ export type Message =
       /** On a majority, where that is not the same as committedLsn: by other commit rules than quorum. */
       readonly safeLsn?: Lsn | undefined;
       readonly stamp: Stamp;
+      /** To a follower that is not born, its `life`: since that was heard, nobody can have led after this leader. */
+      readonly confirms?: number | undefined;
     }
   /** Everything up to `matchLsn` is durable at the sender and equal to the leader's log. */
-  | {
+  | ({
       readonly type: "appended";
       readonly matchLsn: Lsn;
       readonly stamp: Stamp;
-      readonly born: boolean;
-    }
+    } & Memory)
   /**
    * The sender does not have `prevLsn` as the leader has it. Its log may agree up to `hint`, not beyond. `floor` is
    * what its log begins after, if that may be an entry that was lost: who does not have it must send pages.
    */
-  | {
+  | ({
       readonly type: "append-refused";
       readonly prevLsn: Lsn;
       readonly hint: EntryId;
       readonly floor?: EntryId | undefined;
       readonly stamp: Stamp;
-      readonly born: boolean;
-    }
+    } & Memory)
   /** "Stand for election at once" [Raft thesis §3.10]. Void once an append of a later round has arrived. */
   | { readonly type: "timeout-now"; readonly round: number }
   /** A follower's read index, and its answer. Without `lsn`: refused. */
@@ -115,7 +124,7 @@ function decodeMessage(m: Fields): Message {
       return decodeAppend(m);
     case "appended": {
       const matchLsn = whole(m["matchLsn"]) as Lsn;
-      return { type: "appended", matchLsn, stamp: stamp(m["stamp"]), born: flag(m["born"]) };
+      return { type: "appended", matchLsn, stamp: stamp(m["stamp"]), ...memory(m) };
     }
     case "append-refused":
       return {
@@ -124,7 +133,7 @@ function decodeMessage(m: Fields): Message {
         hint: entryId(m["hint"]),
         ...(m["floor"] === undefined ? {} : { floor: entryId(m["floor"]) }),
         stamp: stamp(m["stamp"]),
-        born: flag(m["born"]),
+        ...memory(m),
       };
     case "timeout-now":
       return { type: "timeout-now", round: whole(m["round"]) };
@@ -147,8 +156,19 @@ function decodeAppend(m: Fields): Message {
     throw new ProtocolError("range does not follow the previous entry");
   }
   const committedLsn = whole(m["committedLsn"]) as Lsn;
-  const append = { type: "append", prev, range, committedLsn, stamp: stamp(m["stamp"]) } as const;
-  return m["safeLsn"] === undefined ? append : { ...append, safeLsn: whole(m["safeLsn"]) as Lsn };
+  return {
+    ...({ type: "append", prev, range, committedLsn, stamp: stamp(m["stamp"]) } as const),
+    ...(m["safeLsn"] === undefined ? {} : { safeLsn: whole(m["safeLsn"]) as Lsn }),
+    ...(m["confirms"] === undefined ? {} : { confirms: whole(m["confirms"]) }),
+  };
+}
+
+function memory(m: Fields): Memory {
+  return {
+    born: flag(m["born"]),
+    ...(m["life"] === undefined ? {} : { life: whole(m["life"]) }),
+    ...(m["voted"] === undefined ? {} : { voted: flag(m["voted"]) }),
+  };
 }
 
 function fieldsOf(value: unknown): Fields {

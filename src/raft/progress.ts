@@ -17,7 +17,16 @@
 import { assert } from "../base/assert.ts";
 import { limits } from "../limits.ts";
 import { type Lsn, lsn } from "../vocabulary.ts";
-import type { Stamp } from "./messages.ts";
+import type { Memory, Stamp } from "./messages.ts";
+
+/** What a follower has forgotten, or never knew. */
+type Unborn = {
+  readonly life: number | undefined;
+  /** The latest of our broadcasts when this life of it was first heard. */
+  readonly sinceRound: number;
+  /** It voted for us, and that is enough. */
+  readonly isTrusted: boolean;
+};
 
 /** An append under way in mode "stream": entries in (prev, last]. */
 type Flight = { readonly prev: Lsn; readonly last: Lsn; readonly bytes: number };
@@ -41,6 +50,7 @@ export class Progress {
   #answered: Stamp = { round: 0, sentMs: Number.NEGATIVE_INFINITY };
   /** The commit mark it was last sent. */
   #toldCommittedLsn: Lsn = lsn(0);
+  #unborn: Unborn | undefined;
   /** Removed by the latest membership; it is served until that is committed, so that it learns of it. */
   isLeaving = false;
 
@@ -66,6 +76,13 @@ export class Progress {
   }
   get toldCommittedLsn(): Lsn {
     return this.#toldCommittedLsn;
+  }
+  get unborn(): Unborn | undefined {
+    return this.#unborn;
+  }
+  /** Whether what it answers counts towards commits, leases and reads: it must not have promised that to others. */
+  get isCounted(): boolean {
+    return this.#unborn === undefined || this.#unborn.isTrusted;
   }
 
   /** Whether entries may be sent now. */
@@ -105,6 +122,21 @@ export class Progress {
       round: Math.max(this.#answered.round, stamp.round),
       sentMs: Math.max(this.#answered.sentMs, stamp.sentMs),
     };
+  }
+
+  /** What an answer says of its sender's memory; `round` is our latest broadcast. */
+  onMemory(
+    { born, life, voted, stamp }: Memory & { readonly stamp: Stamp },
+    round: number,
+    trustsVotes: boolean,
+  ): void {
+    if (born) {
+      // An answer of the life before comes late: it cannot be one to a broadcast since.
+      const isLate = this.#unborn !== undefined && stamp.round <= this.#unborn.sinceRound;
+      if (!isLate) this.#unborn = undefined;
+    } else if (this.#unborn === undefined || this.#unborn.life !== life) {
+      this.#unborn = { life, sinceRound: round, isTrusted: trustsVotes && voted === true };
+    }
   }
 
   /** Everything up to `match` is durable there and equal to ours. True when that is news. */

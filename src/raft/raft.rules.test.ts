@@ -10,6 +10,7 @@ import { limits } from "../limits.ts";
 import { defaultSettings, lsn, nodeId, term } from "../vocabulary.ts";
 import { append, appended, id, makeLog, Subject, vote } from "./fixtures/subject.ts";
 import { emptyBase } from "./fixtures/toy-cluster.ts";
+import type { Memory, Message } from "./messages.ts";
 import { encodeSettings } from "./rule/settings.ts";
 
 test("a vote is refused, and its term ignored, while a leader is heard; unless that leader ordered it", () => {
@@ -110,14 +111,60 @@ test("a node is born when it durably has an entry of the leader's own term that 
   const log = makeLog([1, 1, 2]);
   const a = new Subject({ others: "bc", born: false });
   a.step("b", 2, append(id(0, 0), log.slice(0, 2), 2), log.slice(0, 2));
+  const { life } = a.toldOf("appended")[0]!;
+  const confirmed = (message: Message) => ({ ...message, confirms: life }) as Message;
+  a.step("b", 2, confirmed(append(id(2, 1), [], 2)));
   assert.equal(a.raft.status().born, false, "an entry of an older term proves nothing");
   const envelope = { from: nodeId("b"), to: nodeId("a"), term: term(2) };
   const rest = log.slice(2);
-  a.raft.step({ ...envelope, message: append(id(2, 1), rest, 3) }, rest, a.nowMs);
+  const proof = confirmed(append(id(2, 1), rest, 3));
+  a.raft.step({ ...envelope, message: proof }, rest, a.nowMs);
   const ready = a.raft.ready()!;
   assert.equal(ready.hardState, undefined, "hard state is written before entries");
   a.raft.advance(ready);
   assert.equal(a.raft.ready()?.hardState?.born, true);
+});
+
+test("a node is not born by a leader that does not confirm this life of it", () => {
+  const log = makeLog([2]);
+  const a = new Subject({ others: "bc", born: false });
+  a.step("b", 2, append(id(0, 0), log, 1), log);
+  a.step("b", 2, append(id(1, 2), [], 1));
+  assert.equal(a.raft.status().born, false, "nothing is confirmed");
+  const life = a.toldOf("appended")[0]!.life! + 1;
+  a.step("b", 2, { ...append(id(1, 2), [], 1), confirms: life } as Message);
+  assert.equal(a.raft.status().born, false, "another life");
+});
+
+test("a follower that is not born counts once enough others have answered a round since", () => {
+  const a = new Subject({ others: "bcde", term: 1 });
+  a.lead("b", "c");
+  const { round } = a.toldOf("append").at(-1)!.stamp;
+  const answer = (at: number, memory: Memory): Message => ({
+    ...({ type: "appended", matchLsn: lsn(1), stamp: { round: at, sentMs: 0 } } as const),
+    ...memory,
+  });
+  const lost = { born: false, life: 7, voted: true };
+  a.step("b", 2, answer(round, { born: true }));
+  a.step("e", 2, answer(round, lost));
+  assert.equal(a.raft.status().committedLsn, 0, "two copies that count, one that does not");
+  const confirmed = () => {
+    a.forget();
+    a.tick(limits.heartbeatMs);
+    return a.toldOf("append", "e").at(-1)?.confirms;
+  };
+  a.step("c", 2, answer(round, { born: true }));
+  assert.equal(a.raft.status().committedLsn, 1, "a majority without it");
+  assert.equal(confirmed(), undefined, "both answered what was asked before it came");
+  const since = a.toldOf("append", "b").at(-1)!.stamp.round;
+  a.step("b", 2, answer(since, { born: true }));
+  assert.equal(confirmed(), undefined, "two of the four others");
+  a.step("c", 2, answer(since, { born: true }));
+  assert.equal(confirmed(), 7);
+  a.step("e", 2, answer(round, { born: true }));
+  assert.equal(confirmed(), 7, "an answer of the life before, late");
+  a.step("e", 2, answer(since, { ...lost, life: 8 }));
+  assert.equal(confirmed(), undefined, "it lost its disk again");
 });
 
 test("what a follower matched before it lost its disk no longer counts", () => {

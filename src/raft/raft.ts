@@ -250,8 +250,7 @@ export class Raft {
     const { log } = this.#core;
     const agreed = Math.min(this.#following.agreedLsn(snapshot.term), snapshot.lsn);
     const from = lsn(Math.max(log.safeLsn, log.base.lsn, agreed) + 1);
-    const isLost = this.wantsInstall(snapshot) && from <= log.last.lsn && log.isKept(from);
-    return isLost ? from : undefined;
+    return this.wantsInstall(snapshot) ? log.firstKept(from) : undefined;
   }
 
   /** Whether this log, as far as it goes back, has that entry. */
@@ -377,13 +376,13 @@ export class Raft {
    * of its own.
    */
   #answerOldTerm({ from, message }: Envelope): void {
-    const { log, isBorn } = this.#core;
+    const { log, memory } = this.#core;
     if (message.type === "append") {
       const { prev } = message;
       const stamp = { round: 0, sentMs: 0 };
       const hint = { lsn: log.base.lsn, term: log.base.term };
       const refusal = { type: "append-refused", prevLsn: prev.lsn, hint, stamp } as const;
-      this.#core.send(from, { ...refusal, born: isBorn });
+      this.#core.send(from, { ...refusal, ...memory });
     } else if (message.type === "vote") {
       this.#core.send(from, { type: "vote-reply", verdict: "refused" });
     }
@@ -431,9 +430,10 @@ export class Raft {
   }
 
   #lead(): void {
+    const { isUnanimous } = this.#election;
     this.#core.becomeLeader();
     this.#election.end();
-    this.#leading = new Leading(this.#core);
+    this.#leading = new Leading(this.#core, isUnanimous);
   }
 
   #endIfOver(): void {

@@ -34,6 +34,7 @@ const unsizedEntriesMax = 256;
 
 export class Replication {
   readonly #core: Core;
+  readonly #trustsVotes: boolean;
   /** All other members, and those who are leaving; sorted by id, because the order reaches the wire. */
   #progressByNode = new Map<NodeId, Progress>();
   /** The latest broadcast. Rises. */
@@ -46,8 +47,10 @@ export class Replication {
   /** For quorum arithmetic without garbage. */
   readonly #values: number[] = [];
 
-  constructor(core: Core) {
+  /** `trustsVotes`: a follower that is not born counts if it voted for this leader. */
+  constructor(core: Core, trustsVotes: boolean) {
     this.#core = core;
+    this.#trustsVotes = trustsVotes;
     this.#firstLsn = lsn(core.log.last.lsn + 1);
     this.#broadcastMs = core.nowMs;
     this.onMembership();
@@ -110,6 +113,7 @@ export class Replication {
     // It matched an append of ours, or its own commit mark, and we hold all that is committed [Raft §5.4.3].
     assert(matchLsn <= log.last.lsn, `${from} matches ${matchLsn}, beyond our end ${log.last.lsn}`);
     progress.onHeard(message.stamp, nowMs);
+    progress.onMemory(message, this.#round, this.#trustsVotes);
     if (progress.mode === "snapshot" && matchLsn < log.base.lsn) return;
     progress.onMatched(matchLsn);
   }
@@ -121,6 +125,7 @@ export class Replication {
     const { log, nowMs } = this.#core;
     const { prevLsn, hint, floor } = message;
     progress.onHeard(message.stamp, nowMs);
+    progress.onMemory(message, this.#round, this.#trustsVotes);
     if (floor !== undefined && floor.lsn >= log.base.lsn) {
       // The same entry, so the logs agree up to there [Raft §5.3, Log Matching]. Or one that a weak rule committed and
       // an election dropped: then no append of ours ever fits.
@@ -218,7 +223,8 @@ export class Replication {
     let other = Number.NEGATIVE_INFINITY;
     for (const [node, progress] of this.#progressByNode) {
       const member = memberOf(log.membership, node);
-      if (member !== undefined && counts(member)) other = Math.max(other, progress.matchLsn);
+      const isCopy = member !== undefined && counts(member) && progress.isCounted;
+      if (isCopy) other = Math.max(other, progress.matchLsn);
     }
     return { own: log.durableLsn, other, all, safe: log.safeLsn };
   }
@@ -281,6 +287,7 @@ export class Replication {
     const term = log.termAt(prevLsn);
     assert(term !== undefined, `entry ${prevLsn} before an append is not in the log`);
     const from = lsn(prevLsn + 1);
+    const confirms = this.#confirmation(node, progress);
     this.#core.sendNow(node, {
       type: "append",
       prev: { lsn: prevLsn, term },
@@ -288,6 +295,7 @@ export class Replication {
       committedLsn: log.committedLsn,
       ...(log.safeLsn === log.committedLsn ? {} : { safeLsn: log.safeLsn }),
       stamp: { round: this.#round, sentMs: nowMs },
+      ...(confirms === undefined ? {} : { confirms }),
     });
     progress.onTold(prevLsn, log.committedLsn);
   }
@@ -333,7 +341,35 @@ export class Replication {
       if (!counts(member)) continue;
       const progress = this.#progressByNode.get(member.id);
       assert(progress !== undefined || member.id === id, `no progress for ${member.id}`);
-      this.#values.push(progress === undefined ? own : reachedBy(progress));
+      if (progress === undefined) this.#values.push(own);
+      else this.#values.push(progress.isCounted ? reachedBy(progress) : Number.NEGATIVE_INFINITY);
     }
+  }
+
+  /**
+   * The life that a follower which is not born may go on with; undefined while it must wait. Its lost disk may have held
+   * a vote for a later leader, or that one's entries. Whoever answers a round that began after this life was heard had
+   * not entered a later term by then; with so many of them none of those who could have made a majority with the lost
+   * disk is left.
+   */
+  #confirmation(node: NodeId, progress: Progress): number | undefined {
+    const { unborn } = progress;
+    if (unborn === undefined || unborn.isTrusted) return unborn?.life;
+    const { log, id, isManual, fewestCopies } = this.#core;
+    let [voters, present] = [0, 0];
+    for (const member of log.membership) {
+      if (!counts(member)) continue;
+      voters++;
+      const other = this.#progressByNode.get(member.id);
+      const isHere =
+        other === undefined
+          ? member.id === id
+          : other.isCounted && other.answered.round > unborn.sinceRound;
+      if (isHere && member.id !== node) present++;
+    }
+    // Where one copy is enough nothing was ever promised to anybody.
+    const copies = isManual ? fewestCopies : majority(voters);
+    const enough = copies === 1 ? 1 : voters - copies + 1;
+    return present >= enough ? unborn.life : undefined;
   }
 }

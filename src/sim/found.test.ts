@@ -2,13 +2,15 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { StorageError } from "../base/errors.ts";
+import { ClientError, StorageError } from "../base/errors.ts";
 import { chainHash, formatHash, zeroChain } from "../base/hash.ts";
 import { Prng } from "../base/prng.ts";
+import { RealClock } from "../host/clock.ts";
 import { LogStore } from "../log/log-store.ts";
 import { chained, endOf, initial } from "../log/test-log.ts";
 import type { ServedDatabase } from "../node/driver.ts";
 import { Identity } from "../node/identity.ts";
+import { HandOver, type HandOverPorts } from "../node/lead/hand-over.ts";
 import { readKnownChecksum, writeKnownChecksum } from "../node/page-sync/known-checksum.ts";
 import { Neighbours } from "../node/route/neighbours.ts";
 import { RunningNode } from "../node/running-node.ts";
@@ -17,7 +19,16 @@ import { encodeGenesis, imageChecksum } from "../payload/genesis.ts";
 import { LogView } from "../raft/log-view.ts";
 import { decodeMembership } from "../raft/membership.ts";
 import { Raft } from "../raft/raft.ts";
-import { defaultSettings, type Entry, lsn, type Membership, nodeId, term } from "../vocabulary.ts";
+import type { RaftConfig } from "../raft/ready.ts";
+import {
+  defaultSettings,
+  type Entry,
+  lsn,
+  type Membership,
+  nodeId,
+  type Settings,
+  term,
+} from "../vocabulary.ts";
 import { SimDisk } from "./disk.ts";
 import { birth } from "./model/lists.ts";
 import { checksumOf } from "./model/pages.ts";
@@ -25,7 +36,7 @@ import { checksumOf } from "./model/pages.ts";
 const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
 const voters: Membership = [a, b, c].map((id) => ({ id, kind: "voter", address: `${id}:1` }));
 
-function raftOf(membership: Membership): Raft {
+function raftOf(membership: Membership, known: Partial<RaftConfig> = {}): Raft {
   const origin = { lsn: lsn(0), term: term(0), chain: zeroChain };
   return new Raft({
     id: a,
@@ -38,6 +49,7 @@ function raftOf(membership: Membership): Raft {
     lastChain: zeroChain,
     memberships: [],
     committedLsn: lsn(0),
+    ...known,
   });
 }
 
@@ -243,5 +255,51 @@ describe("found by the simulator", () => {
     assert.equal(log.firstUnsafeChange(), 2);
     log.safeTo(lsn(2));
     assert.equal(log.firstUnsafeChange(), Number.POSITIVE_INFINITY);
+  });
+
+  test("by a weak rule, what an old leader committed is kept although it knows of no commit after a restart", () => {
+    const weak: Settings = { ...defaultSettings, commitRule: "leader" };
+    const raft = raftOf(voters, {
+      ...{
+        hardState: { term: term(1), vote: a, born: true },
+        last: { lsn: lsn(5), term: term(1) },
+      },
+      ...{
+        termRuns: [{ from: lsn(1), term: term(1) }],
+        settings: [{ lsn: lsn(3), settings: weak }],
+      },
+    });
+    const pages = { lsn: lsn(66), term: term(7), chain: zeroChain };
+    const lost = raft.losesFrom({ ...pages, membership: voters, settings: weak });
+    assert.equal(lost, 3, "the log begins with entries that only a majority could commit");
+  });
+
+  test("a leader that stops while it gives the lead to a better one ends in good order", async () => {
+    const clock = new RealClock();
+    const progress = [
+      { id: b, kind: "voter", mode: "stream", matchLsn: 1, nextLsn: 2, heardMs: 0 },
+    ];
+    const membership = voters.map((member) => ({ ...member, priority: member.id === b ? 9 : 0 }));
+    let isStopping = false;
+    const handOver: HandOver = new HandOver({
+      ...{ self: a, clock, onEvent: () => {} },
+      node: {
+        leadership: { leading: true, leader: a },
+        status: () => ({ role: "leader", last: { lsn: 1 }, membership, progress }),
+        transferTo: () => {
+          assert.ok(isStopping);
+          throw new ClientError("NOT_READY", "this node is stopping; ask another");
+        },
+      },
+      links: { isUp: () => true, send: () => handOver.prepared(b) },
+      writes: {
+        hold: async () => {
+          isStopping = true;
+        },
+        release: () => {},
+      },
+    } as unknown as HandOverPorts);
+    await handOver.prefer();
+    assert.ok(isStopping);
   });
 });

@@ -14,6 +14,7 @@
  * failure it is left in peace for longer.
  */
 
+import { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import { isCaretaker, priorityOf } from "../../raft/rule/priority.ts";
@@ -84,6 +85,9 @@ export class HandOver {
       this.#preferPauseMs =
         leader === undefined ? Math.min(2 * this.#preferPauseMs, preferMaxMs) : preferMinMs;
       this.#preferAtMs = clock.nowMs() + this.#preferPauseMs;
+    } catch (error) {
+      // It stops, and gives the lead away as it does.
+      if (!(error instanceof ClientError)) throw error;
     } finally {
       this.#preferring = false;
     }

@@ -41,6 +41,7 @@ export type ReadPorts = {
   committedLsn(): Lsn;
   /** The last entry that is applied, one that does not touch the database included. */
   appliedId(): EntryId;
+  randomHex(bytes: number): string;
 };
 
 type PinnedRead = {
@@ -54,7 +55,6 @@ export class Reads {
   #sessionLsn: Lsn = 0 as Lsn;
   readonly #pinnedById = new Map<string, PinnedRead>();
   readonly #freshness: Freshness;
-  #nextPinned = 1;
 
   constructor(ports: ReadPorts) {
     this.#ports = ports;
@@ -102,7 +102,8 @@ export class Reads {
   async begin(unit: Unit, options: ReadOptions, self: string): Promise<RunAnswer> {
     await this.#awaitConsistency(options);
     const reader = await this.#pool().openSession();
-    const id = `r.${self}.${this.#nextPinned++}`;
+    // Drawn by lot: a node that restarts must not give the name of a lost transaction to another client's.
+    const id = `r.${self}.${this.#ports.randomHex(12)}`;
     this.#pinnedById.set(id, { reader, cancelIdle: () => {} });
     try {
       return await this.continue(id, unit);

@@ -190,7 +190,8 @@ function checkLinearizable(world: World, history: History, places: Places): numb
     const { consistency, invokedMs, maxLagMs } = read;
     const isBounded = consistency === "bounded";
     if (!isBounded && consistency !== "linearizable" && consistency !== "leader") continue;
-    const untilMs = isBounded ? invokedMs - boundedSlack * (maxLagMs ?? 0) : invokedMs;
+    const boundMs = (boundedSlack * (maxLagMs ?? 0)) / world.parameters.clockRate;
+    const untilMs = isBounded ? invokedMs - boundMs : invokedMs;
     for (const { list, values } of read.lists) {
       for (const append of acked) {
         if (append.endedMs! >= untilMs) break;

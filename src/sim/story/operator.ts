@@ -3,8 +3,9 @@
  * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see.
  *
  * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. A node with a damaged
- * database cannot lead, one that lost its disk is not let, and it may have the most. When all are up, and those are so
- * few that the others must have whatever was acknowledged, the best of the others is promoted, whatever those have.
+ * database cannot lead, nor can one that is no voter by its own log, one that lost its disk is not let, and it may have
+ * the most. When all are up, and those that have more than the best of the others are so few that nothing of it can have
+ * been acknowledged, that one is promoted.
  */
 
 import type { Prng } from "../../base/prng.ts";
@@ -39,21 +40,26 @@ export class Operator {
     const { nodes } = this.#world;
     const isMistaken = this.#prng.chance(0.1);
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
-    if (this.#world.leader() !== undefined) this.#stuckSinceMs = undefined;
     if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
     const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
-    const whole = byMost.filter(({ running }) => {
-      const { database, log } = running!.parts;
-      return database.whole !== undefined && log.hardState.born;
+    const whole = byMost.filter(({ id, running }) => {
+      const { database, log, node } = running!.parts;
+      const { membership } = node.status();
+      const isVoter = membership.some((member) => member.id === id && member.kind === "voter");
+      const isWhole = database.whole !== undefined && database.damage === undefined;
+      return isWhole && log.hardState.born && isVoter;
     });
     const best = byMost[0]!;
-    const isStuck = !isMistaken && up.length === nodes.length && !whole.includes(best);
+    const isStuck =
+      this.#world.leader() === undefined && up.length === nodes.length && !whole.includes(best);
     const { nowMs } = this.#world.scheduler;
     if (!isStuck) this.#stuckSinceMs = undefined;
     else this.#stuckSinceMs ??= nowMs;
     // Not in a hurry: whoever is about to lead must not lose what it is about to acknowledge.
-    const isSure = isStuck && nowMs - this.#stuckSinceMs! > 10_000;
-    if (isSure && 2 * whole.length > nodes.length) return this.#promote(whole[0]!, true);
+    const isSure = isStuck && !isMistaken && nowMs - this.#stuckSinceMs! > 10_000;
+    if (isSure && whole.length > 0 && haveEnough(nodes, whole[0]!)) {
+      return this.#promote(whole[0]!, true);
+    }
     // What has the most may be damaged or new; then another one must do.
     const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : best;
     this.#promote(node, false);
@@ -74,6 +80,19 @@ export class Operator {
   #any(nodes: readonly SimNode[]): SimNode {
     return nodes[this.#prng.integer(0, nodes.length)]!;
   }
+}
+
+/** Whatever was acknowledged must be on this one, too: those that have more, or forgot what they had, are too few. */
+function haveEnough(nodes: readonly SimNode[], best: SimNode): boolean {
+  const { membership } = best.running!.parts.node.status();
+  const voters = membership.filter((member) => member.kind === "voter");
+  const others = nodes.filter((node) => {
+    const isVoter = voters.some((member) => member.id === node.id);
+    const mayHaveMore =
+      !node.running!.parts.log.hardState.born || positionOf(node) > positionOf(best);
+    return isVoter && mayHaveMore;
+  });
+  return 2 * others.length <= voters.length;
 }
 
 /** Later terms first, then longer logs. */

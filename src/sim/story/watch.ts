@@ -289,7 +289,7 @@ export class Watch implements Observer {
     ) {
       this.#violated("I14", `${node.id} stands in term ${term}, not yet on its disk`);
     }
-    if (message.type === "appended" && message.matchLsn > log.last.lsn) {
+    if (message.type === "appended" && isNow && message.matchLsn > log.last.lsn) {
       this.#violated("I14", `${node.id} says it has ${message.matchLsn}, it has ${log.last.lsn}`);
     }
   }
