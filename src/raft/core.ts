@@ -191,7 +191,8 @@ export class Core {
   /**
    * Once `proof` is durable here, this node holds everything that it may ever have promised to hold: a leader's log
    * contains all entries committed before its term [Raft §5.4, Leader Completeness], and an entry of its own term
-   * that is committed comes after all of them. See election.ts for what birth means.
+   * that is committed comes after all of them. But for what it promised to a later leader; the caller has seen to it
+   * that there was none [decisions/0009]. See election.ts for what birth means.
    */
   expectBirth(proof: EntryId): void {
     if (this.#born) return;

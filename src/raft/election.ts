@@ -7,7 +7,8 @@
  * Birth. A node that lost its disk may have promised entries and votes that it no longer knows of. It must not help
  * to elect someone who lacks those entries. So hard state has a flag: `born` means that this disk once held a full
  * log. The born elect the born. The unborn elect the unborn: that is how a new cluster gets its first leader, and
- * from then on whoever catches up with a leader is born (core.ts, `expectBirth`). Across that border a vote is given
+ * from then on whoever catches up with a leader is born (core.ts, `expectBirth`), if that leader has shown that it is
+ * none of the past (replication.ts); until then its answers do not count. Across that border a vote is given
  * with a reservation: it counts only if *everyone* votes for the candidate, because then its log is the best there
  * is on any disk, and waiting could bring nothing better. Without that, two nodes of which one lost its disk would
  * never again have a leader. Not covered: the loss of a majority of disks, and a vote given in an election that is

@@ -347,10 +347,10 @@ export class Replication {
   }
 
   /**
-   * The life that a follower which is not born may go on with; undefined while it must wait. Its lost disk may have held
-   * a vote for a later leader, or that one's entries. Whoever answers a round that began after this life was heard had
-   * not entered a later term by then; with so many of them none of those who could have made a majority with the lost
-   * disk is left.
+   * The life that a follower which is not born may go on with; undefined while it must wait [decisions/0009]. Its lost
+   * disk may have held a vote for a later leader, or that one's entries. Whoever answers a round that began after this
+   * life was heard had not entered a later term by then; with so many of them, too few are left to have made a majority
+   * with the lost disk.
    */
   #confirmation(node: NodeId, progress: Progress): number | undefined {
     const { unborn } = progress;

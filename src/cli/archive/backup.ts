@@ -4,6 +4,7 @@
  * Not here: the file and how it comes about (src/archive/).
  */
 
+import { setPriority } from "node:os";
 import type { Command } from "commander";
 import { takeBackup } from "../../archive/take.ts";
 import { CorruptionError, messageOf, ProtocolError } from "../../base/errors.ts";
@@ -16,6 +17,9 @@ import { defaultUrl, Remote } from "../remote/remote.ts";
 import { Failure, formatSeconds, plural, type Terminal } from "../terminal.ts";
 import { parseSize } from "./flags.ts";
 
+/** As of nice(1): a node on the same machine goes first. */
+const niceness = 10;
+
 type Flags = { readonly url: string; readonly rate?: string; readonly json?: boolean };
 
 export function addBackup(program: Command, terminal: Terminal): void {
@@ -26,7 +30,7 @@ export function addBackup(program: Command, terminal: Terminal): void {
       "Copies the database of a node while reads and writes go on; nobody is locked. The file is the database at\n" +
         "one position of the log, checked page by page. Any SQLite opens it, and `paceline restore` starts a\n" +
         "cluster from it, with the settings that this one has. Take it from a follower, and the leader does not\n" +
-        "notice.",
+        "notice. On a machine that has other work, this command gives way (nice 10).",
     )
     .argument("<file>", "where the backup goes; an older backup there is brought up to date")
     .option("--url <url>", "the node that is copied", defaultUrl())
@@ -49,6 +53,7 @@ Exit status: 0 when the file is complete, on the disk, and has been read back.`,
     )
     .action(async (path: string, flags: Flags) => {
       const startMs = performance.now();
+      setPriority(niceness);
       const remote = new Remote(flags.url);
       const bytesPerSecond = flags.rate === undefined ? undefined : parseSize(flags.rate, "--rate");
       const { clusterId } = await remote.status();

@@ -168,4 +168,24 @@ export const consensusMutants: readonly Mutant[] = [
     name: "a page sync never replaces the log",
     plant: () => replaced(Raft.prototype, "wantsInstall", () => () => false),
   },
+  {
+    name: "a disk that forgot what it promised counts at once",
+    plant: () => getterReplaced(Progress.prototype, "isCounted", () => () => true),
+  },
+  {
+    name: "a lost disk is born again by a leader that may be of the past",
+    plant: () => replaced(Core.prototype, "isConfirmed", () => () => true),
+  },
+  {
+    name: "what is thrown away for pages is kept only if its beginning was committed",
+    plant: () =>
+      replaced(
+        LogView.prototype,
+        "firstKept",
+        () =>
+          function (this: LogView, from) {
+            return this.isKept(from) ? from : undefined;
+          },
+      ),
+  },
 ];

@@ -4,8 +4,8 @@
  *
  * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. A node with a damaged
  * database cannot lead, nor can one that is no voter by its own log, one that lost its disk is not let, and it may have
- * the most. When all are up, and those that have more than the best of the others are so few that nothing of it can have
- * been acknowledged, that one is promoted.
+ * the most. When all are up, and those that have more than the best of the others are so few that nothing of it can
+ * have been acknowledged, that one is promoted.
  */
 
 import type { Prng } from "../../base/prng.ts";
