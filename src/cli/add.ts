@@ -13,8 +13,8 @@ export function addAdd(program: Command, terminal: Terminal): void {
     .command("add")
     .summary("add a node to the cluster")
     .description(
-      "Makes a node a member by hand; a node that is started with --join does it by itself. The node is brought up\n" +
-        "to date first, without a vote; when it has nearly caught up it gets its vote. So a cluster is never weaker\n" +
+      "Makes a node a member by hand; a node that is started with --join does it by itself. The node is brought up " +
+        "to date first, without a vote; when it has nearly caught up it gets its vote. So a cluster is never weaker " +
         "for a node that is still empty.",
     )
     .argument("<id>", "name of the new node: 1 to 32 characters of a-z 0-9 _ -")

@@ -20,8 +20,8 @@ export function addImport(program: Command, terminal: Terminal): void {
     .command("import")
     .summary("bring an existing SQLite database into the cluster")
     .description(
-      "Copies a SQLite database into the cluster: tables, rows with their rowids, indexes, views and triggers.\n" +
-        "The file is checked first and only read; programs may go on using it, and what they write after the start\n" +
+      "Copies a SQLite database into the cluster: tables, rows with their rowids, indexes, views and triggers. " +
+        "The file is checked first and only read; programs may go on using it, and what they write after the start " +
         "of the import is not carried over. Nothing is done when something of the same name is in the cluster already.",
     )
     .argument("<file>", "a SQLite database file")

@@ -11,7 +11,7 @@ export function addRemove(program: Command, terminal: Terminal): void {
     .command("remove")
     .summary("remove a node from the cluster")
     .description(
-      "Takes a node out of the cluster: it no longer counts towards the majority and gets no more changes.\n" +
+      "Takes a node out of the cluster: it no longer counts towards the majority and gets no more changes. " +
         "Its directory stays as it is. The leader can be removed, too; another node takes over.",
     )
     .argument("<id>", "the node to remove")

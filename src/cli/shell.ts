@@ -25,7 +25,7 @@ export function addShell(program: Command, terminal: Terminal): void {
     .command("shell")
     .summary("run SQL on a node, at a prompt or from a script")
     .description(
-      "Runs SQL on a node. Any node takes reads and writes; writes go to the leader by themselves. After each\n" +
+      "Runs SQL on a node. Any node takes reads and writes; writes go to the leader by themselves. After each " +
         "statement it says which node answered, at which position of the replication log, and how long it took.",
     )
     .option("--url <url>", "a node of the cluster", defaultUrl())

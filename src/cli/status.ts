@@ -16,7 +16,7 @@ export function addStatus(program: Command, terminal: Terminal): void {
     .command("status")
     .summary("show the nodes of a cluster, who leads, and how far behind the others are")
     .description(
-      "Shows the nodes of a cluster: who leads, how far the others are behind, and the checksum of each copy.\n" +
+      "Shows the nodes of a cluster: who leads, how far the others are behind, and the checksum of each copy. " +
         "Any node may be asked; it asks the others.",
     )
     .option("--url <url>", "a node of the cluster", defaultUrl())

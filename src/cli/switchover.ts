@@ -12,7 +12,7 @@ export function addSwitchover(program: Command, terminal: Terminal): void {
     .command("switchover")
     .summary("hand the leadership to another node")
     .description(
-      "Hands the leadership to another node, for example before a machine is maintained. The leader lets the other\n" +
+      "Hands the leadership to another node, for example before a machine is maintained. The leader lets the other " +
         "node catch up, then steps back; writes wait for a moment and none is lost.",
     )
     .option("--url <url>", "a node of the cluster", defaultUrl())

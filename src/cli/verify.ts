@@ -16,8 +16,8 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .command("verify")
     .summary("read every copy in full and compare the checksums")
     .description(
-      "Has every node read its whole database from disk, page by page, and compare it with the checksums that\n" +
-        "came with the changes. Damaged pages are found and named; nodes at equal positions must have equal\n" +
+      "Has every node read its whole database from disk, page by page, and compare it with the checksums that " +
+        "came with the changes. Damaged pages are found and named; nodes at equal positions must have equal " +
         "checksums. Reads and writes go on meanwhile.",
     )
     .option("--url <url>", "a node of the cluster", defaultUrl())

@@ -27,9 +27,9 @@ export function addBackup(program: Command, terminal: Terminal): void {
     .command("backup")
     .summary("copy the database of a running node into a file")
     .description(
-      "Copies the database of a node while reads and writes go on; nobody is locked. The file is the database at\n" +
-        "one position of the log, checked page by page. Any SQLite opens it, and `paceline restore` starts a\n" +
-        "cluster from it, with the settings that this one has. Take it from a follower, and the leader does not\n" +
+      "Copies the database of a node while reads and writes go on; nobody is locked. The file is the database at " +
+        "one position of the log, checked page by page. Any SQLite opens it, and `paceline restore` starts a " +
+        "cluster from it, with the settings that this one has. Take it from a follower, and the leader does not " +
         "notice. On a machine that has other work, this command gives way (nice 10).",
     )
     .argument("<file>", "where the backup goes; an older backup there is brought up to date")

@@ -31,7 +31,7 @@ export function addRestore(program: Command, terminal: Terminal): void {
     .command("restore")
     .summary("begin a new cluster from a backup")
     .description(
-      "Makes the data directory of a node from a file that `paceline backup` took. The file is checked first: every\n" +
+      "Makes the data directory of a node from a file that `paceline backup` took. The file is checked first: every " +
         "page, against the checksum it carries. The node is the first of a new cluster; others join it.",
     )
     .argument("<file>", "the backup")

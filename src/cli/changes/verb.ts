@@ -26,7 +26,7 @@ export function addChanges(program: Command, terminal: Terminal): void {
     .command("changes")
     .summary("follow what is committed, row by row")
     .description(
-      "Prints the changes of committed transactions as JSON, one line per entry of the log, until Ctrl-C; or keeps\n" +
+      "Prints the changes of committed transactions as JSON, one line per entry of the log, until Ctrl-C; or keeps " +
         "a SQLite file equal to the cluster's tables. The cluster must record them:\n" +
         "  paceline configure record.changes=true",
     )

@@ -19,7 +19,7 @@ export function addDiscarded(program: Command, terminal: Terminal): void {
     .command("discarded")
     .summary("list, show and replay writes that an asynchronous cluster lost")
     .description(
-      "By commit rule leader, and rule one among more than three voters, a failover may lose the last writes.\n" +
+      "By commit rule leader, and rule one among more than three voters, a failover may lose the last writes. " +
         "A node that had them keeps them, before it takes in what the cluster has instead.",
     )
     .addHelpText("after", examples);

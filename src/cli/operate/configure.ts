@@ -14,7 +14,7 @@ export function addConfigure(program: Command, terminal: Terminal): void {
     .command("configure")
     .summary("show or change the settings of a cluster")
     .description(
-      "Shows the settings of a cluster, or changes some of them while it runs. All nodes have the same settings:\n" +
+      "Shows the settings of a cluster, or changes some of them while it runs. All nodes have the same settings: " +
         "they are agreed on in the log, and in force when the command is done.",
     )
     .argument("[key=value...]", "settings to change; none: show them all")

@@ -13,8 +13,8 @@ export function addMember(program: Command, terminal: Terminal): void {
     .command("member")
     .summary("say how gladly a node leads")
     .description(
-      "Gives a voter a priority. The reachable voter of the highest priority gets the lead, by a switchover, as\n" +
-        "soon as it has caught up; in an election it stands first. A voter of priority never votes and stores like\n" +
+      "Gives a voter a priority. The reachable voter of the highest priority gets the lead, by a switchover, as " +
+        "soon as it has caught up; in an election it stands first. A voter of priority never votes and stores like " +
         "any other, and does not lead: it only ever takes the lead to hand on what nobody else has.",
     )
     .argument("<id>", "the node")

@@ -11,8 +11,8 @@ export function addPromote(program: Command, terminal: Terminal): void {
     .command("promote")
     .summary("make a node the leader, where an operator decides who leads")
     .description(
-      "Makes the node at --url the leader, under coordinator=manual. A leader that answers hands over, and nothing\n" +
-        "is lost. If it does not answer, the node leads a new term; an old leader that comes back learns of it,\n" +
+      "Makes the node at --url the leader, under coordinator=manual. A leader that answers hands over, and nothing " +
+        "is lost. If it does not answer, the node leads a new term; an old leader that comes back learns of it, " +
         "stops, keeps what only it had in discarded/, and follows.",
     )
     .option("--url <url>", "the node that shall lead", defaultUrl())

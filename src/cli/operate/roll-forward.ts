@@ -51,8 +51,8 @@ export function addRollForward(program: Command, terminal: Terminal): void {
     .command("roll-forward")
     .summary("bring a delayed follower to a chosen moment, and keep it there")
     .description(
-      "Has the delayed node at --url (paceline start --apply-delay) apply everything up to a position or a time, at\n" +
-        "once, and nothing after it: to look at the database as it was just before an accident, and to take a\n" +
+      "Has the delayed node at --url (paceline start --apply-delay) apply everything up to a position or a time, at " +
+        "once, and nothing after it: to look at the database as it was just before an accident, and to take a " +
         "backup of it. --resume ends that: it is behind by its delay again.",
     )
     .option("--url <url>", "the delayed node", defaultUrl())
