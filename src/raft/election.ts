@@ -197,7 +197,7 @@ export class Election {
     const core = this.#core;
     // "The voter denies its vote if its own log is more up-to-date than that of the candidate" [Raft §5.4.1]. A
     // committed entry is on a majority, so every winner holds it.
-    const isFit = core.log.isAtMost(request.last) && !this.#isBetterThan(from, request.last);
+    const isFit = core.log.isAtMost(request.last) && !this.#isBetterThan(from, request);
     const grant: Verdict = request.born === core.isBorn ? "granted" : "reserved";
     if (request.type === "prevote") {
       const forTerm = term(theirTerm + 1);
@@ -234,11 +234,13 @@ export class Election {
   }
 
   /** A caretaker asks, and this node could lead as well, for good: it has the same entries. */
-  #isBetterThan(candidate: NodeId, theirs: EntryId): boolean {
-    const { log, kind, isElectable, isCaretaker: isOne } = this.#core;
+  #isBetterThan(candidate: NodeId, { last: theirs, born }: VoteRequest): boolean {
+    const { log, kind, isElectable, isBorn, isCaretaker: isOne } = this.#core;
     if (!isCaretaker(memberOf(log.membership, candidate))) return false;
     const hasAsMuch = log.last.lsn === theirs.lsn && log.last.term === theirs.term;
-    return kind === "voter" && !isOne && isElectable && hasAsMuch;
+    // The born do not elect one that is not.
+    const canWin = isElectable && (isBorn || !born);
+    return kind === "voter" && !isOne && canWin && hasAsMuch;
   }
 
   /** Lets those go first who would rather lead. */

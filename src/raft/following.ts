@@ -212,8 +212,10 @@ export class Following {
 
   #checkBirth(append: Append, matched: Lsn): void {
     if (!this.#core.isConfirmed(append)) return;
-    const { log, term } = this.#core;
-    const proof = append.safeLsn ?? append.committedLsn;
+    const { log, term, isManual } = this.#core;
+    // Under a manual coordinator only what everybody has is safe, and somebody may be away for long. Whoever was
+    // promoted has what was acknowledged before, and that is what counts.
+    const proof = isManual ? append.committedLsn : (append.safeLsn ?? append.committedLsn);
     if (proof <= matched && log.termAt(proof) === term) {
       this.#core.expectBirth({ lsn: proof, term });
     }

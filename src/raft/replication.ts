@@ -244,12 +244,13 @@ export class Replication {
     return this.#reached((progress) => progress.heardMs, nowMs);
   }
 
-  /** The voter with the most of our log that may lead: the natural successor. */
+  /** The voter with the most of our log that may lead: the natural successor. Not born: only for want of others. */
   successor(membership: Membership): NodeId | undefined {
-    let best: { readonly node: NodeId; readonly match: Lsn } | undefined;
+    let best: { readonly node: NodeId; readonly match: number } | undefined;
     for (const member of membership) {
-      const match = this.#progressByNode.get(member.id)?.matchLsn;
-      if (member.kind !== "voter" || isCaretaker(member) || match === undefined) continue;
+      const progress = this.#progressByNode.get(member.id);
+      if (member.kind !== "voter" || isCaretaker(member) || progress === undefined) continue;
+      const match = progress.unborn === undefined ? progress.matchLsn : -1;
       if (best === undefined || match > best.match) best = { node: member.id, match };
     }
     return best?.node;
