@@ -8,6 +8,7 @@ import { Prng } from "../base/prng.ts";
 import { RealClock } from "../host/clock.ts";
 import { LogStore } from "../log/log-store.ts";
 import { chained, endOf, initial } from "../log/test-log.ts";
+import { Keeping, type KeepingPorts } from "../node/discarded/keeping.ts";
 import type { ServedDatabase } from "../node/driver.ts";
 import { Identity } from "../node/identity.ts";
 import { HandOver, type HandOverPorts } from "../node/lead/hand-over.ts";
@@ -27,6 +28,7 @@ import {
   type Membership,
   nodeId,
   type Settings,
+  type SnapshotId,
   term,
 } from "../vocabulary.ts";
 import { SimDisk } from "./disk.ts";
@@ -301,5 +303,35 @@ describe("found by the simulator", () => {
     } as unknown as HandOverPorts);
     await handOver.prefer();
     assert.ok(isStopping);
+  });
+
+  test("what gives way is kept once, although pages are about to be copied over it, too", async () => {
+    const steps: string[] = [];
+    let isKept = false;
+    const from = lsn(1);
+    const keeping = new Keeping({
+      ...{ self: a, dir: "/n", clock: new RealClock(), onEvent: () => {}, rewound: () => {} },
+      ...{ identity: {}, log: { base: { lsn: 0 }, last: { lsn: 1 } } },
+      ...{ database: {}, applying: { pause: async () => true, rewindTo: () => {} } },
+      node: {
+        losesFrom: () => (isKept ? undefined : from),
+        yieldFrom: () => {
+          isKept = true;
+        },
+      },
+      discarded: {
+        keep: async () => {
+          steps.push("begin");
+          await new Promise(setImmediate);
+          steps.push("end");
+        },
+      },
+      failed: (error: Error) => {
+        throw error;
+      },
+    } as unknown as KeepingPorts);
+    keeping.keep(from);
+    await keeping.beforeInstall({} as SnapshotId);
+    assert.deepEqual(steps, ["begin", "end"]);
   });
 });

@@ -44,7 +44,8 @@ export type KeepingPorts = {
 
 export class Keeping {
   readonly #ports: KeepingPorts;
-  #running = false;
+  /** What is being kept. One at a time: both ways here may be about the same entries, and so the same files. */
+  #running: Promise<void> | undefined;
 
   constructor(ports: KeepingPorts) {
     this.#ports = ports;
@@ -52,15 +53,10 @@ export class Keeping {
 
   /** Entries from `from` on are about to be replaced. Asked again while it is not done; that is harmless. */
   keep(from: Lsn): void {
-    if (this.#running) return;
-    this.#running = true;
-    this.#keep(from)
-      .catch((error: unknown) => {
-        this.#ports.failed(error instanceof Error ? error : new Error(String(error)));
-      })
-      .finally(() => {
-        this.#running = false;
-      });
+    if (this.#running !== undefined) return;
+    this.#alone(() => this.#keep(from)).catch((error: unknown) => {
+      this.#ports.failed(error instanceof Error ? error : new Error(String(error)));
+    });
   }
 
   /**
@@ -68,8 +64,19 @@ export class Keeping {
    * the cluster has, nobody can tell any more: those that were not known to be on a majority are kept.
    */
   async beforeInstall(snapshot: SnapshotId): Promise<void> {
-    const from = this.#ports.node.losesFrom(snapshot);
-    if (from !== undefined) await this.#store(from, true);
+    while (this.#running !== undefined) await this.#running.catch(() => {});
+    await this.#alone(async () => {
+      const from = this.#ports.node.losesFrom(snapshot);
+      if (from !== undefined) await this.#store(from, true);
+    });
+  }
+
+  #alone(keep: () => Promise<void>): Promise<void> {
+    const kept = keep().finally(() => {
+      this.#running = undefined;
+    });
+    this.#running = kept;
+    return kept;
   }
 
   async #store(from: Lsn, maybe: boolean): Promise<void> {
