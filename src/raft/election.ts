@@ -32,7 +32,7 @@
  */
 
 import { assert } from "../base/assert.ts";
-import { type EntryId, type NodeId, type Term, term } from "../vocabulary.ts";
+import { type NodeId, type Term, term } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
 import { counts, memberOf } from "./membership.ts";
 import type { Message, Verdict } from "./messages.ts";
