@@ -308,7 +308,7 @@ const plays: Record<FaultName, Play> = {
     const pgno = node.store.rot(prng, "unread");
     if (pgno === undefined) return undefined;
     node.impaired = true;
-    node.running!.parts.report.verifyHere().catch(() => {});
+    lookForRot(play, node);
     return `page ${pgno} of ${node.id}, then looked for`;
   },
   "lose-disk": (play, node) => {
@@ -371,6 +371,13 @@ function both(a: SimNode, b: SimNode): readonly (readonly [SimNode, SimNode])[] 
     [a, b],
     [b, a],
   ];
+}
+
+/** Somebody has the node read its whole database, and again if that was disturbed. */
+function lookForRot(play: Faults, node: SimNode): void {
+  node.running?.parts.report.verifyHere().catch(() => {
+    play.world.scheduler.after(1_000, () => lookForRot(play, node));
+  });
 }
 
 function stayDown(node: SimNode, prng: Prng): void {

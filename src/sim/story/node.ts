@@ -74,6 +74,8 @@ export class SimNode {
   excused = false;
   /** Started over with an empty disk, or with a damaged database, and not yet whole again. */
   impaired = false;
+  /** Its disk was lost some time. */
+  hasLostDisk = false;
   /** Runs that are still to be told when the process ends. */
   readonly onDeath = new Set<() => void>();
   readonly #world: World;
@@ -170,6 +172,7 @@ export class SimNode {
     this.broken = undefined;
     this.readsLeft = undefined;
     this.impaired = true;
+    this.hasLostDisk = true;
   }
 
   /** No start within the next milliseconds. */

@@ -2,10 +2,10 @@
  * The operator of a cluster with a manual coordinator: looks now and then, and promotes the node that has the most when
  * nobody leads. Sometimes it is mistaken, and promotes a node although another one leads that this node cannot see.
  *
- * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. A node with a damaged
- * database cannot lead, nor can one that is no voter by its own log, one that lost its disk is not let, and it may have
- * the most. When all are up, and those that have more than the best of the others are so few that nothing of it can
- * have been acknowledged, that one is promoted.
+ * It accepts no loss, so that nothing that was acknowledged may ever be lost; but for one case. What has the most may
+ * be unable to lead, or may not be let without that word: its database is damaged, it is no voter by its own log, it is
+ * new. When all are up, nobody has led for a while, and those that have more than the best one that can lead are so few
+ * that nothing of it can have been acknowledged, that one is promoted.
  */
 
 import type { Prng } from "../../base/prng.ts";
@@ -42,26 +42,24 @@ export class Operator {
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
     if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
     const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
-    const whole = byMost.filter(({ id, running }) => {
-      const { database, log, node } = running!.parts;
-      const { membership } = node.status();
-      const isVoter = membership.some((member) => member.id === id && member.kind === "voter");
+    const fit = byMost.filter((node) => {
+      const { database, node: core } = node.running!.parts;
+      const { membership, settings } = core.status();
+      const isVoter = membership.some((member) => member.id === node.id && member.kind === "voter");
       const isWhole = database.whole !== undefined && database.damage === undefined;
-      return isWhole && log.hardState.born && isVoter;
+      return isWhole && isVoter && settings.coordinator === "manual" && !hasForgotten(node);
     });
-    const best = byMost[0]!;
-    const isStuck =
-      this.#world.leader() === undefined && up.length === nodes.length && !whole.includes(best);
+    const isStuck = this.#world.leader() === undefined && up.length === nodes.length;
     const { nowMs } = this.#world.scheduler;
     if (!isStuck) this.#stuckSinceMs = undefined;
     else this.#stuckSinceMs ??= nowMs;
     // Not in a hurry: whoever is about to lead must not lose what it is about to acknowledge.
     const isSure = isStuck && !isMistaken && nowMs - this.#stuckSinceMs! > 10_000;
-    if (isSure && whole.length > 0 && haveEnough(nodes, whole[0]!)) {
-      return this.#promote(whole[0]!, true);
+    if (isSure && fit.length > 0 && haveEnough(nodes, fit[0]!)) {
+      return this.#promote(fit[0]!, true);
     }
     // What has the most may be damaged or new; then another one must do.
-    const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : best;
+    const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : byMost[0]!;
     this.#promote(node, false);
   }
 
@@ -88,11 +86,14 @@ function haveEnough(nodes: readonly SimNode[], best: SimNode): boolean {
   const voters = membership.filter((member) => member.kind === "voter");
   const others = nodes.filter((node) => {
     const isVoter = voters.some((member) => member.id === node.id);
-    const mayHaveMore =
-      !node.running!.parts.log.hardState.born || positionOf(node) > positionOf(best);
-    return isVoter && mayHaveMore;
+    return isVoter && (hasForgotten(node) || positionOf(node) > positionOf(best));
   });
   return 2 * others.length <= voters.length;
+}
+
+/** Its disk was lost, and it has not caught up since. A new node is not born either, and has nothing to forget. */
+function hasForgotten({ hasLostDisk, running }: SimNode): boolean {
+  return hasLostDisk && !running!.parts.log.hardState.born;
 }
 
 /** Later terms first, then longer logs. */
