@@ -96,10 +96,8 @@ export class HandOver {
   /** Offers the lead to the voter that has the most; this node must not keep it. Returns who was asked. */
   offer(): NodeId | undefined {
     const voters = this.#voters();
-    // Who shall never lead may have to while the pages of the only one who shall are mended.
-    if (voters.length === 0 && this.#ports.database.damage !== undefined) {
-      voters.push(...this.#voters("never"));
-    }
+    // Who shall never lead may have to while pages are mended: those who shall are away, or damaged as well.
+    if (this.#ports.database.damage !== undefined) voters.push(...this.#voters("never"));
     // One that would not or could not lead is not asked again before the others were.
     const target = voters[this.#offers++ % voters.length];
     return target === undefined || !this.#order(target) ? undefined : target;

@@ -88,11 +88,12 @@ export const machinePlays: Record<MachineFault, Play> = {
     // Of a node that is down, segments may be leftovers that nobody reads.
     if (!node.isUp || !play.mayHarm(node)) return undefined;
     node.die("kill");
-    const told = rotLog(node, prng);
-    if (told === undefined) return undefined;
-    node.broken = { contacts: play.membership(), must: "CorruptionError" };
+    const rotten = rotLog(node, prng);
+    if (rotten === undefined) return undefined;
+    const { file, told } = rotten;
+    node.broken = { contacts: play.membership(), must: "CorruptionError", file };
     node.impaired = true;
-    return `${told} of ${node.id}`;
+    return `${told} in ${file} of ${node.id}`;
   },
   "old-log": (play, node, prng) => {
     const { running } = node;
@@ -121,7 +122,7 @@ export const machinePlays: Record<MachineFault, Play> = {
  * A flipped bit, or a sector of another place, in a segment that another one follows. Damage to the last batch of a
  * log cannot be told from a write that was cut: it is a copy that is lost, and nobody knows.
  */
-function rotLog(node: SimNode, prng: Prng): string | undefined {
+function rotLog(node: SimNode, prng: Prng): { file: string; told: string } | undefined {
   const segments = node.disk.atRest().filter(({ path }) => path.endsWith(".segment"));
   const chosen = segments.at(-2);
   if (chosen === undefined || chosen.bytes < 4 * sectorBytes) return undefined;
@@ -132,7 +133,7 @@ function rotLog(node: SimNode, prng: Prng): string | undefined {
     else bytes.copyWithin(at, 0, sectorBytes);
     return bytes;
   });
-  return `${isMisdirected ? "a write went to" : "a bit at"} ${at} in ${chosen.path}`;
+  return { file: chosen.path, told: `${isMisdirected ? "a write went to" : "a bit at"} ${at}` };
 }
 
 function bothWays(a: SimNode, b: SimNode): readonly (readonly [SimNode, SimNode])[] {

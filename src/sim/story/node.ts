@@ -61,9 +61,12 @@ export class SimNode {
   readsLeft: number | undefined;
   /**
    * What is on the disk is not what it was, and a start must be refused with this error. Whoever runs the node then
-   * does what the message says: an empty directory, and `contacts` to join.
+   * does what the message says: an empty directory, and `contacts` to join. Unless the file is one that it was about to
+   * remove, and has.
    */
-  broken: { readonly contacts: Membership; readonly must: string } | undefined;
+  broken:
+    | { readonly contacts: Membership; readonly must: string; readonly file?: string }
+    | undefined;
   clock: SimClock | undefined;
   writerDies = false;
   /** Power likes to fail just after a database was put in place. */
@@ -116,6 +119,9 @@ export class SimNode {
     this.#open(life).then(
       (running) => {
         if (!life.alive) return;
+        const { file } = this.broken ?? {};
+        const isGone = file !== undefined && !this.disk.atRest().some((at) => at.path === file);
+        if (isGone) this.broken = undefined;
         if (this.broken !== undefined) {
           this.#world.violated("I4", `${this.id} starts on a log that is not what it was`);
         }

@@ -40,7 +40,7 @@ export class Operator {
     const { nodes } = this.#world;
     const isMistaken = this.#prng.chance(0.1);
     const up = nodes.filter((node) => node.isUp && !node.isWitness);
-    if (up.length === 0 || (!isMistaken && this.#world.leader() !== undefined)) return;
+    if (up.length === 0 || (!isMistaken && this.#isLed(up))) return;
     const byMost = up.toSorted((a, b) => positionOf(b) - positionOf(a));
     const fit = byMost.filter((node) => {
       const { database, node: core } = node.running!.parts;
@@ -49,7 +49,7 @@ export class Operator {
       const isWhole = database.whole !== undefined && database.damage === undefined;
       return isWhole && isVoter && settings.coordinator === "manual" && !hasForgotten(node);
     });
-    const isStuck = this.#world.leader() === undefined && up.length === nodes.length;
+    const isStuck = !this.#isLed(up) && up.length === nodes.length;
     const { nowMs } = this.#world.scheduler;
     if (!isStuck) this.#stuckSinceMs = undefined;
     else this.#stuckSinceMs ??= nowMs;
@@ -61,6 +61,13 @@ export class Operator {
     // What has the most may be damaged or new; then another one must do.
     const node = isMistaken || this.#prng.chance(0.3) ? this.#any(up) : byMost[0]!;
     this.#promote(node, false);
+  }
+
+  /** One that was removed while it was cut off leads a term that the others have left. */
+  #isLed(up: readonly SimNode[]): boolean {
+    const leader = this.#world.leader();
+    const termOf = (node: SimNode) => node.running!.parts.node.status().term;
+    return leader !== undefined && up.every((node) => termOf(node) <= termOf(leader));
   }
 
   #promote(node: SimNode, acceptLoss: boolean): void {
