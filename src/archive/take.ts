@@ -17,7 +17,7 @@ export type TakeOptions = {
   readonly clusterId: string;
   readonly path: string;
   /** At most so many bytes are taken per second; the node has a bound of its own. */
-  readonly bytesPerSecond: number | undefined;
+  readonly bytesPerSecond: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   onProgress(progress: SyncProgress): void;
@@ -36,9 +36,8 @@ export type TakeReport = {
  */
 export async function takeBackup(options: TakeOptions): Promise<TakeReport> {
   const { address, clusterId, path, clock, signal } = options;
-  const throttle =
-    options.bytesPerSecond === undefined ? undefined : new Throttle(clock, options.bytesPerSecond);
-  const draft = await BackupDraft.open(path, async (bytes) => throttle?.take(bytes));
+  const throttle = new Throttle(clock, options.bytesPerSecond);
+  const draft = await BackupDraft.open(path, (bytes) => throttle.take(bytes));
   const takenAt = new Date(clock.wallMs()).toISOString();
   draft.origin = { clusterId, takenFrom: address, takenAt };
   try {
