@@ -51,6 +51,8 @@ export class Progress {
   /** The commit mark it was last sent. */
   #toldCommittedLsn: Lsn = lsn(0);
   #unborn: Unborn | undefined;
+  /** The life that the last append confirmed. */
+  toldLife: number | undefined;
   /** Removed by the latest membership; it is served until that is committed, so that it learns of it. */
   isLeaving = false;
 
@@ -96,9 +98,10 @@ export class Progress {
   }
 
   /** Any append left, also an empty one. */
-  onTold(prev: Lsn, committedLsn: Lsn): void {
+  onTold(prev: Lsn, committedLsn: Lsn, life?: number): void {
     this.#askedLsn = prev;
     this.#toldCommittedLsn = committedLsn;
+    this.toldLife = life;
   }
 
   /** Entries up to and excluding `to` left. */

@@ -22,7 +22,7 @@ import {
 } from "../vocabulary.ts";
 import type { Core } from "./core.ts";
 import { counts, memberOf } from "./membership.ts";
-import type { Message } from "./messages.ts";
+import type { Memory, Message, Stamp } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { majority, reachedBy, reachedByMajority } from "./quorum.ts";
 import { type Copies, copiesOf, reachedByRule, weakerRule } from "./rule/commit-rule.ts";
@@ -97,7 +97,8 @@ export class Replication {
     const { log } = this.#core;
     for (const [node, progress] of this.#progressByNode) {
       const isAppended = this.#sendEntries(node, progress);
-      const isNews = progress.mode === "stream" && progress.toldCommittedLsn < log.committedLsn;
+      const isLate = progress.mode === "stream" && progress.toldCommittedLsn < log.committedLsn;
+      const isNews = isLate || this.#isConfirmable(node, progress);
       if (!isAppended && (isBroadcast || isNews)) this.#sendAppend(node, progress, undefined);
       const isTold = progress.toldCommittedLsn >= log.membershipLsn;
       if (progress.isLeaving && isTold) this.#progressByNode.delete(node);
@@ -113,7 +114,7 @@ export class Replication {
     // It matched an append of ours, or its own commit mark, and we hold all that is committed [Raft §5.4.3].
     assert(matchLsn <= log.last.lsn, `${from} matches ${matchLsn}, beyond our end ${log.last.lsn}`);
     progress.onHeard(message.stamp, nowMs);
-    progress.onMemory(message, this.#round, this.#trustsVotes);
+    this.#remember(progress, message);
     if (progress.mode === "snapshot" && matchLsn < log.base.lsn) return;
     progress.onMatched(matchLsn);
   }
@@ -125,7 +126,7 @@ export class Replication {
     const { log, nowMs } = this.#core;
     const { prevLsn, hint, floor } = message;
     progress.onHeard(message.stamp, nowMs);
-    progress.onMemory(message, this.#round, this.#trustsVotes);
+    this.#remember(progress, message);
     if (floor !== undefined && floor.lsn >= log.base.lsn) {
       // The same entry, so the logs agree up to there [Raft §5.3, Log Matching]. Or one that a weak rule committed and
       // an election dropped: then no append of ours ever fits.
@@ -140,6 +141,20 @@ export class Replication {
     const agreed = this.#agreedAt(hint);
     if (!message.born && hint.lsn < progress.matchLsn) progress.forget(lsn(agreed));
     else progress.onRefused(prevLsn, lsn(agreed));
+  }
+
+  /** Who is not born waits for a round that begins after it was heard: at once. */
+  #remember(progress: Progress, message: Memory & { readonly stamp: Stamp }): void {
+    const { unborn } = progress;
+    progress.onMemory(message, this.#round, this.#trustsVotes);
+    if (progress.unborn !== undefined && progress.unborn !== unborn) this.#isBroadcastDue = true;
+  }
+
+  /** Whether a follower that is not born can be told what it waits for, and has not been. */
+  #isConfirmable(node: NodeId, progress: Progress): boolean {
+    if (progress.unborn === undefined) return false;
+    const life = this.#confirmation(node, progress);
+    return life !== undefined && life !== progress.toldLife;
   }
 
   /** Up to where the logs may agree, by a follower's hint. */
@@ -298,7 +313,7 @@ export class Replication {
       stamp: { round: this.#round, sentMs: nowMs },
       ...(confirms === undefined ? {} : { confirms }),
     });
-    progress.onTold(prevLsn, log.committedLsn);
+    progress.onTold(prevLsn, log.committedLsn, confirms);
   }
 
   /** The end of the append that starts at `from`: bounded by bytes, at least one entry. */

@@ -26,6 +26,7 @@ import {
   type Entry,
   lsn,
   type Membership,
+  type NodeId,
   nodeId,
   type Settings,
   type SnapshotId,
@@ -333,5 +334,26 @@ describe("found by the simulator", () => {
     keeping.keep(from);
     await keeping.beforeInstall({} as SnapshotId);
     assert.deepEqual(steps, ["begin", "end"]);
+  });
+
+  test("a damaged leader asks those who never lead, too, when those who may are damaged as well", () => {
+    const membership = voters.map((member) =>
+      member.id === c ? { ...member, priority: "never" as const } : member,
+    );
+    const followers = membership.filter((member) => member.id !== a);
+    const progress = followers.map(({ id }) => ({ id, mode: "stream", matchLsn: 1 }));
+    const asked: NodeId[] = [];
+    const handOver = new HandOver({
+      ...{ self: a, clock: new RealClock(), onEvent: () => {} },
+      database: { damage: "one page" },
+      links: { isUp: () => true },
+      node: {
+        status: () => ({ role: "leader", last: { lsn: 1 }, membership, progress }),
+        transferTo: (id: NodeId) => void asked.push(id),
+      },
+    } as unknown as HandOverPorts);
+    handOver.offer();
+    handOver.offer();
+    assert.deepEqual(asked, [b, c]);
   });
 });
