@@ -52,7 +52,7 @@ export class Progress {
   #toldCommittedLsn: Lsn = lsn(0);
   #unborn: Unborn | undefined;
   /** The life that the last append confirmed. */
-  toldLife: number | undefined;
+  #toldLife: number | undefined;
   /** Removed by the latest membership; it is served until that is committed, so that it learns of it. */
   isLeaving = false;
 
@@ -79,6 +79,9 @@ export class Progress {
   get toldCommittedLsn(): Lsn {
     return this.#toldCommittedLsn;
   }
+  get toldLife(): number | undefined {
+    return this.#toldLife;
+  }
   get unborn(): Unborn | undefined {
     return this.#unborn;
   }
@@ -101,7 +104,7 @@ export class Progress {
   onTold(prev: Lsn, committedLsn: Lsn, life?: number): void {
     this.#askedLsn = prev;
     this.#toldCommittedLsn = committedLsn;
-    this.toldLife = life;
+    this.#toldLife = life;
   }
 
   /** Entries up to and excluding `to` left. */

@@ -98,7 +98,7 @@ export class Replication {
     for (const [node, progress] of this.#progressByNode) {
       const isAppended = this.#sendEntries(node, progress);
       const isLate = progress.mode === "stream" && progress.toldCommittedLsn < log.committedLsn;
-      const isNews = isLate || this.#isConfirmable(node, progress);
+      const isNews = isLate || this.#isConfirmable(progress);
       if (!isAppended && (isBroadcast || isNews)) this.#sendAppend(node, progress, undefined);
       const isTold = progress.toldCommittedLsn >= log.membershipLsn;
       if (progress.isLeaving && isTold) this.#progressByNode.delete(node);
@@ -151,9 +151,9 @@ export class Replication {
   }
 
   /** Whether a follower that is not born can be told what it waits for, and has not been. */
-  #isConfirmable(node: NodeId, progress: Progress): boolean {
+  #isConfirmable(progress: Progress): boolean {
     if (progress.unborn === undefined) return false;
-    const life = this.#confirmation(node, progress);
+    const life = this.#confirmation(progress);
     return life !== undefined && life !== progress.toldLife;
   }
 
@@ -303,7 +303,7 @@ export class Replication {
     const term = log.termAt(prevLsn);
     assert(term !== undefined, `entry ${prevLsn} before an append is not in the log`);
     const from = lsn(prevLsn + 1);
-    const confirms = this.#confirmation(node, progress);
+    const confirms = this.#confirmation(progress);
     this.#core.sendNow(node, {
       type: "append",
       prev: { lsn: prevLsn, term },
@@ -368,24 +368,15 @@ export class Replication {
    * life was heard had not entered a later term by then; with so many of them, too few are left to have made a majority
    * with the lost disk.
    */
-  #confirmation(node: NodeId, progress: Progress): number | undefined {
+  #confirmation(progress: Progress): number | undefined {
     const { unborn } = progress;
     if (unborn === undefined || unborn.isTrusted) return unborn?.life;
-    const { log, id, isManual, fewestCopies } = this.#core;
-    let [voters, present] = [0, 0];
-    for (const member of log.membership) {
-      if (!counts(member)) continue;
-      voters++;
-      const other = this.#progressByNode.get(member.id);
-      const isHere =
-        other === undefined
-          ? member.id === id
-          : other.isCounted && other.answered.round > unborn.sinceRound;
-      if (isHere && member.id !== node) present++;
-    }
+    const { isManual, fewestCopies } = this.#core;
+    this.#collect((other) => other.answered.round, Number.POSITIVE_INFINITY);
+    const voters = this.#values.length;
     // Where one copy is enough nothing was ever promised to anybody.
     const copies = isManual ? fewestCopies : majority(voters);
     const enough = copies === 1 ? 1 : voters - copies + 1;
-    return present >= enough ? unborn.life : undefined;
+    return reachedBy(this.#values, enough) > unborn.sinceRound ? unborn.life : undefined;
   }
 }

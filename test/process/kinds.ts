@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { quoted } from "../../src/db/sql/quoted.ts";
 import type { TestCluster } from "./cluster.ts";
 import { paceline } from "./command.ts";
 
@@ -193,9 +194,7 @@ export function contentOf(file: string): Record<string, string> {
     const content: Record<string, string> = {};
     for (const [name, sql] of tables) {
       if (name === "sqlite_paceline") continue;
-      const rows = db
-        .prepare(`SELECT * FROM "${name.replaceAll('"', '""')}"`)
-        .all() as unknown as unknown[][];
+      const rows = db.prepare(`SELECT * FROM ${quoted(name)}`).all() as unknown as unknown[][];
       const texts = rows.map((row) => JSON.stringify(row.map(shown))).sort();
       const hash = createHash("sha256")
         .update(`${sql}\n${texts.join("\n")}`)

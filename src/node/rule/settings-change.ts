@@ -12,7 +12,7 @@ import { ClientError, messageOf, ProtocolError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { Proposal, RaftStatus } from "../../raft/raft.ts";
-import { mayLoseEveryCopy } from "../../raft/rule/commit-rule.ts";
+import { isWeak } from "../../raft/rule/commit-rule.ts";
 import { settingsFrom } from "../../raft/rule/settings.ts";
 import type { Membership, NodeId, Settings } from "../../vocabulary.ts";
 import type { Writes } from "../write/writes.ts";
@@ -98,9 +98,9 @@ export function mergedSettings(
   }
   try {
     const next = settingsFrom(wanted, before);
-    const isWeak = next.commitRule === "leader" || next.commitRule === "one";
+    const mayLose = next.commitRule === "leader" || next.commitRule === "one";
     const isNews = next.commitRule !== before.commitRule && wanted["record"] === undefined;
-    return isWeak && isNews ? { ...next, record: { statements: true, changes: true } } : next;
+    return mayLose && isNews ? { ...next, record: { statements: true, changes: true } } : next;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     throw new ClientError("BAD_REQUEST", messageOf(error));
@@ -114,10 +114,14 @@ function refuseUnknown(wanted: object, known: object): void {
   throw new ClientError("BAD_REQUEST", `there is no setting "${unknown}"; there are ${names}`);
 }
 
-/** Why a rule that may lose what it acknowledged does not go with the witness among these members, and what does. */
+/**
+ * Why a rule that may lose what it acknowledged does not go with the witness among these members, and what does. By
+ * such a rule an old leader must be brought back by pages of the new one. Beside a witness the new one may have no
+ * pages, and the last whole copy would be gone [decisions/0008].
+ */
 export function besideWitness(settings: Settings, membership: Membership): string | undefined {
   const witness = membership.find((member) => member.kind === "witness");
-  if (witness === undefined || !mayLoseEveryCopy(settings, membership)) return undefined;
+  if (witness === undefined || !isWeak(settings, membership)) return undefined;
   return (
     `${witness.id} is a witness, which may lead and has no database to bring an old leader back with: rules that may ` +
     "lose writes (leader; one among more than three voters; degrading to them) do not go with it. " +

@@ -80,15 +80,6 @@ export function reachedByRule(rule: CommitRule, copies: Copies, voters: number):
   }
 }
 
-/**
- * Whether these settings do not go with these members. By a weak rule an old leader must be brought back by pages of
- * the new one. Beside a witness the new one may have no pages, and the last whole copy would be gone
- * [decisions/0008].
- */
-export function mayLoseEveryCopy(settings: Settings, membership: Membership): boolean {
-  return membership.some((member) => member.kind === "witness") && isWeak(settings, membership);
-}
-
 /** Whether an election among these members may drop what these settings let a leader commit. */
 export function isWeak(settings: Settings, membership: Membership): boolean {
   const voters = membership.filter(counts).length;

@@ -9,16 +9,16 @@ import { runSeed } from "./run.ts";
 describe("simulation", () => {
   before(shrinkLimits);
 
-  test("a hundred seeds keep every invariant and end well", async () => {
+  test("a hundred seeds and some keep every invariant and end well", async () => {
     let acked = 0;
-    for (let seed = 1; seed <= 100; seed++) {
+    for (let seed = 1; seed <= 120; seed++) {
       const { ok, violations, story, ...report } = await runSeed(seed);
       const why = violations.map(({ invariant, text }) => `${invariant} ${text}`).join("\n");
       assert.ok(ok, `seed ${seed}: ${why}\n${story.slice(-40).join("\n")}`);
       acked += report.acked;
     }
     // A simulation in which nothing happens proves nothing.
-    assert.ok(acked > 3_000, `${acked} writes`);
+    assert.ok(acked > 5_000, `${acked} writes`);
   });
 
   test("equal seeds tell equal stories", async () => {
