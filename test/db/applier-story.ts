@@ -13,6 +13,7 @@ import { DatabaseSync } from "node:sqlite";
 import { messageOf } from "../../src/base/errors.ts";
 import { formatHash } from "../../src/base/hash.ts";
 import { Prng } from "../../src/base/prng.ts";
+import { vacuum } from "../../src/db/position-table.ts";
 import { type DatabaseImage, makeGenesisImage } from "../../src/db/served/birth.ts";
 import { Served } from "../../src/db/served/served.ts";
 import { limits } from "../../src/limits.ts";
@@ -189,7 +190,9 @@ function vacuumed(dir: string, autoVacuum: number): DatabaseImage {
   const path = join(dir, "birth.sqlite");
   writeFileSync(path, image.pages);
   const connection = new DatabaseSync(path);
-  connection.exec(`PRAGMA auto_vacuum = ${autoVacuum}; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)`);
+  connection.exec(`PRAGMA auto_vacuum = ${autoVacuum}`);
+  vacuum(connection, () => connection.exec("VACUUM"));
+  connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   connection.close();
   const pages = new Uint8Array(readFileSync(path));
   rmSync(path);

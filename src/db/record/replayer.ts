@@ -10,7 +10,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { RecordedTransaction } from "../../changes/steps.ts";
 import type { EntryId } from "../../vocabulary.ts";
-import { positionTable } from "../sql/authorizer.ts";
+import { positionTable } from "../position-table.ts";
 import { SelectedSteps } from "./selected-steps.ts";
 import { Selection } from "./selection.ts";
 import { StepRunner } from "./step-runner.ts";

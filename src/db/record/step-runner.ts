@@ -16,6 +16,7 @@
 import { constants, type DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
 import type { RecordedStatement, Step } from "../../changes/steps.ts";
+import { vacuum } from "../position-table.ts";
 import { bindArguments, bindingPlan } from "../sql/arguments.ts";
 import { toValue } from "../sql/request.ts";
 import { parametersOf } from "../sql/tokenizer.ts";
@@ -144,7 +145,7 @@ export class StepRunner {
   /** It runs outside of transactions. */
   #vacuum(sql: string): void {
     if (this.#db.isTransaction) this.#commit();
-    this.#db.exec(sql);
+    vacuum(this.#db, () => this.#db.exec(sql));
   }
 
   #commit(): void {

@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { limits } from "../../limits.ts";
+import { becomePositionTable } from "../position-table.ts";
 
 /** A whole database file. */
 export type DatabaseImage = { readonly pageSize: number; readonly pages: Uint8Array };
@@ -25,14 +26,8 @@ export function makeGenesisImage(tmpDir: string): DatabaseImage {
       CREATE TABLE paceline(term INTEGER, lsn INTEGER);
       INSERT INTO paceline VALUES (0, 0);
     `);
-    connection.enableDefensive(false);
-    connection.exec(`
-      PRAGMA writable_schema = ON;
-      UPDATE sqlite_schema SET name = 'sqlite_paceline', tbl_name = 'sqlite_paceline',
-        sql = 'CREATE TABLE sqlite_paceline(term INTEGER, lsn INTEGER)' WHERE name = 'paceline';
-      PRAGMA writable_schema = RESET;
-      PRAGMA wal_checkpoint(TRUNCATE);
-    `);
+    becomePositionTable(connection, "paceline");
+    connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     connection.close();
     return { pageSize: limits.pageSize, pages: new Uint8Array(readFileSync(path)) };
   } finally {

@@ -13,10 +13,8 @@
  */
 
 import { constants } from "node:sqlite";
+import { positionTable } from "../position-table.ts";
 import { pragmaUse, settings } from "./pragmas.ts";
-
-/** The table that holds the position. */
-export const positionTable = "sqlite_paceline";
 
 /** Savepoints of ours begin so; clients may not use such names. */
 export const ownSavepointPrefix = "paceline_";

@@ -13,6 +13,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import { limits } from "../../limits.ts";
+import { vacuum } from "../position-table.ts";
 import { Recorder } from "../record/recorder.ts";
 import type { Recording } from "../record/recording.ts";
 import {
@@ -343,7 +344,7 @@ export class Executor {
     this.recorder?.pause();
     authorizer.vacuuming = true;
     try {
-      compiled.call.run();
+      vacuum(this.#db, () => compiled.call.run());
     } finally {
       authorizer.vacuuming = false;
     }

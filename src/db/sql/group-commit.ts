@@ -16,9 +16,9 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import type { EntryId } from "../../vocabulary.ts";
+import { positionTable } from "../position-table.ts";
 import type { RecordMark } from "../record/recorder.ts";
 import type { Recorded, Recording } from "../record/recording.ts";
-import { positionTable } from "./authorizer.ts";
 import { NeedsSolo } from "./client-transaction.ts";
 import { Executor, type UnitRun } from "./executor.ts";
 import type { Unit, UnitOutcome } from "./request.ts";

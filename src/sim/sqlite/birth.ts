@@ -6,6 +6,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { vacuum } from "../../db/position-table.ts";
 import { type DatabaseImage, makeGenesisImage } from "../../db/served/birth.ts";
 
 /** Blobs of the filler: readers are not shown them, so pages that hold nothing else may rot unread. */
@@ -34,7 +35,8 @@ export function makeBirth(tmpDir: string, autoVacuum: number): DatabaseImage {
     writeFileSync(path, pages);
     const connection = new DatabaseSync(path);
     // Takes effect with the next VACUUM.
-    connection.exec(`PRAGMA auto_vacuum = ${autoVacuum}; VACUUM`);
+    connection.exec(`PRAGMA auto_vacuum = ${autoVacuum}`);
+    vacuum(connection, () => connection.exec("VACUUM"));
     connection.exec(schema);
     connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     connection.close();
