@@ -44,8 +44,8 @@ export const limits = {
   // HTTP.
   /** From a connection's first byte to the end of a request's headers: a slow sender is cut off. */
   httpHeadersMs: 10_000,
-  /** From a request's first byte to its last. */
-  httpRequestMs: 30_000,
+  /** From a request's first byte to its last: the largest body at 13 Mbit/s. */
+  httpRequestMs: 60_000,
   /** A client that takes none of its answer for this long is cut off, at the latest after twice as long: Node looks
    *  once in this time whether the kernel could send anything. */
   httpStalledMs: 15_000,
@@ -60,8 +60,20 @@ export const limits = {
   httpConnectionsMax: 10_000,
   /** Request line and headers. */
   httpHeaderBytesMax: 16 * KiB,
-  /** A request from one node to another carries a client's request, whose SQL texts are written out in full. */
-  internalBytesMax: 128 * MiB,
+  /** A request from one node to another carries a client's request (`requestBytesMax`), whose stored SQL texts are
+   *  written out in full (`expandedSqlBytesMax`), and whose empty lists are named (40 bytes a statement). */
+  internalBytesMax: 144 * MiB,
+  /** Bodies up to this size are taken at once; larger ones share `largeBodiesBytesMax`. */
+  smallBodyBytes: 256 * KiB,
+  /** Bodies of large requests that are received or run at one time, over all clients of a node: the next one waits
+   *  for `requestWaitMs`. Parsing takes about four times as much memory. Room for one from another node. */
+  largeBodiesBytesMax: 256 * MiB,
+  /** Large answers that wait for their clients at one time; a read beyond it is refused. Room for one of each reader
+   *  that is always there, and more. */
+  largeAnswersBytesMax: 512 * MiB,
+  /** What still comes of a body that was refused is read and thrown away up to this size, so that its sender gets to
+   *  read why. */
+  discardedBytesMax: 256 * MiB,
   /** A request from one node to another is not answered for this long: transactionMs and requestWaitMs and some. */
   forwardMs: 45_000,
   /** A node reads its whole database to verify it. */
@@ -76,6 +88,10 @@ export const limits = {
   orphanPollMs: 500,
   /** Reader processes at most, those of interactive read transactions included. */
   readersMax: 8,
+  /** A cursor that reads is answered in pieces of about this size, each made when the client took the one before. */
+  cursorPieceBytes: 256 * KiB,
+  /** A cursor that is still being read after this is ended: its view of the database keeps the WAL from being reset. */
+  cursorMs: 600_000,
   /** Units sent to a reader before it has answered the first: hides the way there and back. */
   readerDepth: 8,
   /** A reader that has been busy with one unit for this long gets no further ones behind it. */
@@ -102,18 +118,22 @@ export const limits = {
   routerSessionsMax: 100_000,
 
   // Sizes.
-  /** A request body. */
-  requestBytesMax: 16 * MiB,
+  /** One text, blob or row, in SQLite. */
+  valueBytesMax: 64 * MiB,
+  /** A request body: one such value as base64, which takes 4 bytes for 3, and the rest. */
+  requestBytesMax: 96 * MiB,
   /** Nesting of a JSON body; deeper input is refused before it is parsed. */
   jsonDepthMax: 64,
   /** Objects and arrays in a JSON body: they cost far more memory than bytes. */
   jsonContainersMax: 2_000_000,
   /** SQL texts of one request, with stored texts written out wherever they are referred to. */
   expandedSqlBytesMax: 32 * MiB,
-  /** The answer to one statement, as JSON. */
-  responseBytesMax: 10 * MiB,
-  /** SQL text of one statement. */
-  sqlBytesMax: 1 * MiB,
+  /** The answer to one request of a pipeline, or to a batch that writes, as JSON: one value as base64 and the rest. A
+   *  cursor that reads has no such limit. */
+  responseBytesMax: 96 * MiB,
+  /** SQL text of one statement. SQLite itself takes 1 GB; but every process that sees a text for the first time reads
+   *  it from end to end. Holds a bulk INSERT written out. */
+  sqlBytesMax: 16 * MiB,
   /** Pages of one transaction, raw. Above it the transaction is refused: an entry must fit in memory on every node. */
   transactionBytesMax: 256 * MiB,
   /** Client transactions in one group commit. */

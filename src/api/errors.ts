@@ -18,6 +18,7 @@ const hints: Record<ErrorCode, string | undefined> = {
   BODY_TOO_LARGE: "split the request into smaller ones",
   UNAUTHORIZED: undefined,
   NOT_FOUND: "GET / lists what there is",
+  METHOD_NOT_ALLOWED: "the header Allow lists the methods of this path",
   BLOCKED: undefined,
   TABLE_NOT_HERE: "repeat it on another node",
   STATEMENT_TIMEOUT: "make the statement faster or split it",
@@ -69,10 +70,7 @@ export function sendError(reply: FastifyReply, error: ClientError): FastifyReply
 export function clientErrorFrom(error: unknown): ClientError | undefined {
   if (error instanceof ClientError) return error;
   if (!(error instanceof Error)) return undefined;
-  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
-  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
-    return new ClientError("BODY_TOO_LARGE", "the request body is over the limit");
-  }
+  const { statusCode } = error as { statusCode?: unknown };
   if (typeof statusCode === "number" && statusCode >= 400 && statusCode < 500) {
     return new ClientError("BAD_REQUEST", error.message);
   }

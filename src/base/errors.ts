@@ -37,6 +37,7 @@ export const errorCodes = {
   BODY_TOO_LARGE: { retry: "never", status: 413 },
   UNAUTHORIZED: { retry: "never", status: 401 },
   NOT_FOUND: { retry: "never", status: 404 },
+  METHOD_NOT_ALLOWED: { retry: "never", status: 405 },
   BLOCKED: { retry: "never", status: 400 },
   STATEMENT_TIMEOUT: { retry: "never", status: 408 },
   TRANSACTION_TIMEOUT: { retry: "later", status: 408 },

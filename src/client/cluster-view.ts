@@ -64,6 +64,7 @@ export class ClusterView {
   /** Turns with each choice, so that equals take turns. */
   #turn = 0;
   #lastLeader: string | undefined;
+  #isClosed = false;
 
   constructor(options: ViewOptions) {
     this.#options = options;
@@ -153,7 +154,12 @@ export class ClusterView {
     cancel();
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#cancel();
     this.#wake();
     await Promise.all([...this.#nodeByUrl.values()].map(({ link }) => link.close()));

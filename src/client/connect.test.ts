@@ -193,3 +193,22 @@ test("what the caller asks for travels in headers", async (t) => {
   await db.execute(read, { consistency: "linearizable" });
   assert.equal(last()["paceline-consistency"], "linearizable");
 });
+
+test("after close() everything fails at once and says why", async (t) => {
+  const nodes = await TestNode.cluster(t, "a", "b");
+  const db = await connected(t, nodes);
+  await db.close();
+  const startedMs = performance.now();
+  await assert.rejects(db.execute(read), /closed by close\(\)/);
+  await assert.rejects(db.begin(), /closed by close\(\)/);
+  assert.ok(performance.now() - startedMs < 1_000);
+});
+
+test("a Date is stored as its milliseconds", async (t) => {
+  const nodes = await TestNode.cluster(t, "a");
+  const db = await connected(t, nodes);
+  await db.execute({ sql: write, args: [new Date(1_700_000_000_123)] });
+  const args = JSON.parse(nodes[0]!.seen[0]!.body).requests[0].stmt.args;
+  assert.deepEqual(args, [{ type: "integer", value: "1700000000123" }]);
+  await assert.rejects(db.execute({ sql: write, args: [new Date(Number.NaN)] }), TypeError);
+});

@@ -85,6 +85,7 @@ export class Courier {
     const giveUpMs = this.#clock.nowMs() + this.#waitMs;
     const tried = new Set<WatchedNode>();
     for (let why: unknown; ; ) {
+      if (this.#view.isClosed) throw closed();
       if (parcel.signal.aborted) throw new ClientError("OVERLOADED", "given up before it was sent");
       const node = this.#choose(parcel, tried);
       if (node !== undefined) {
@@ -107,6 +108,7 @@ export class Courier {
 
   /** For a stream that is open on a node: there or nowhere. Throws as `deliver`, and TRANSACTION_TIMEOUT. */
   async follow(node: WatchedNode, parcel: Parcel): Promise<Delivered> {
+    if (this.#view.isClosed) throw closed();
     try {
       return await this.#attempt(node, parcel);
     } catch (error) {
@@ -177,6 +179,10 @@ export class Courier {
       ? new ClientError("NO_LEADER", `no leader was found within ${this.#waitMs} ms${last}`)
       : new ClientError("NOT_READY", `no node could answer within ${this.#waitMs} ms${last}`);
   }
+}
+
+function closed(): ClientError {
+  return new ClientError("BAD_REQUEST", "the connection was closed by close(); connect again");
 }
 
 /** The answer to what ran; what did not run is a refusal, and is thrown. */

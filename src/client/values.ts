@@ -3,6 +3,7 @@
  *
  *   null, undefined  NULL        number   INTEGER when it is a safe integer, else REAL      boolean  0 or 1
  *   bigint           INTEGER     string   TEXT                                              Uint8Array  BLOB
+ *   Date             INTEGER, milliseconds since 1970, as `@libsql/client` stores it
  *
  * Back, an INTEGER is a number when that is exact, and a bigint otherwise.
  */
@@ -13,7 +14,7 @@ import type { Ack } from "./ack.ts";
 /** What a column may hold. */
 export type SqlValue = null | number | bigint | string | Uint8Array;
 /** What an argument may be. */
-export type SqlArgument = SqlValue | boolean | undefined;
+export type SqlArgument = SqlValue | boolean | Date | undefined;
 /** One row, by the names of its columns; of two with one name the last. */
 export type Row = Record<string, SqlValue>;
 
@@ -86,6 +87,7 @@ function toWire(value: unknown): Value {
     case "string":
       return { type: "text", value };
     default:
+      if (value instanceof Date) return toWire(value.getTime());
       if (value instanceof Uint8Array) {
         return { type: "blob", base64: Buffer.from(value).toString("base64") };
       }

@@ -43,7 +43,6 @@ test("a cursor gives its steps as lines, and a baton that works", async (t) => {
     [
       ...["step_begin 0", "step_end", "step_begin 1", "step_end", "step_begin 2", "step_end"],
       ...["step_begin 3", "row", "row", "step_end", "step_error 4", "step_begin 6", "step_end"],
-      "replication_index",
     ],
   );
   assert.deepEqual(entries[5], {
@@ -65,6 +64,15 @@ test("a cursor gives its steps as lines, and a baton that works", async (t) => {
     requests: [{ type: "get_autocommit" }, { type: "close" }],
   });
   assert.equal(next.json.results[0].response.is_autocommit, false, "the transaction is open");
+});
+
+test("the replication index is the last line for those who name one, and for nobody else", async (t) => {
+  const url = await open(t);
+  const last = async (batch: object) =>
+    linesOf(await post(`${url}/v3/cursor`, { batch })).at(-1).type;
+  const steps = [{ stmt: { sql: "select 1" } }];
+  assert.equal(await last({ steps }), "step_end");
+  assert.equal(await last({ steps, replication_index: "0" }), "replication_index");
 });
 
 test("many rows arrive complete", async (t) => {

@@ -6,7 +6,9 @@
  *   {"type":"step_begin","step":0,"cols":[…]}  {"type":"row","row":[…]} …  {"type":"step_end",…}
  *   {"type":"step_error","step":1,"error":…}                        a step that failed; skipped steps have no lines
  *   {"type":"error","error":…}                                      the batch as a whole failed; last line
- *   {"type":"replication_index","replication_index":"42"}           last line of a cursor that reached its end
+ *   {"type":"replication_index","replication_index":"42"}           last line, only if the batch named an index itself:
+ *                                                                   libSQL has it, the specification and clients that
+ *                                                                   follow it refuse types they do not know
  *
  * The baton is good at once: the batch is over when the first line leaves.
  */
@@ -47,8 +49,9 @@ export async function runCursor(
     const { results, position, acked } = await runUnit(backend, stream, unit, asked);
     if (wishes.signal.aborted) streams.end(stream, "closed");
     const baton = stream.ended ? "null" : `"${streams.keep(stream)}"`;
+    const index = decoder.knowsIndex ? position : undefined;
     const head = `{"baton":${baton},"base_url":null}\n`;
-    return { lines: inPieces(head, entryLines(results[0] as string, position)), position, acked };
+    return { lines: inPieces(head, entryLines(results[0] as string, index)), position, acked };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;

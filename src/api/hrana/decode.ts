@@ -34,6 +34,8 @@ export class RequestDecoder {
   #sqlChars = 0;
   /** Highest replication index that a request asked to wait for. */
   #replicationIndex = 0;
+  /** The client knows of replication indexes: it named one. */
+  knowsIndex = false;
 
   constructor(texts: SqlTexts) {
     this.#texts = texts;
@@ -139,7 +141,7 @@ export class RequestDecoder {
     if (this.#sqlChars > limits.expandedSqlBytesMax) {
       throw new ClientError(
         "BODY_TOO_LARGE",
-        `the SQL of one request, stored texts written out, is over ${limits.expandedSqlBytesMax} bytes`,
+        `the SQL of one request, stored texts written out, is over the limit of ${limits.expandedSqlBytesMax} bytes`,
       );
     }
     return sql;
@@ -149,6 +151,7 @@ export class RequestDecoder {
   #noteIndex(value: JsonObject): void {
     const index = value["replication_index"] ?? undefined;
     if (index === undefined) return;
+    this.knowsIndex = true;
     const lsn = typeof index === "string" && /^\d{1,16}$/.test(index) ? Number(index) : index;
     if (typeof lsn !== "number" || !Number.isSafeInteger(lsn) || lsn < 0) {
       throw refused(`${shown(index)} is not a replication index`);

@@ -16,6 +16,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import { ClientError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
 import { clientErrorFrom, errorBody, sendError } from "../errors.ts";
+import { addBodies } from "./bodies.ts";
 
 export type HttpOptions = {
   /** Whether a request for an upgrade is followed: the server emits "upgrade" for it then. */
@@ -24,9 +25,13 @@ export type HttpOptions = {
   onFault(error: unknown): void;
 };
 
+/** What a path may be asked with. */
+const methods = ["GET", "HEAD", "POST", "PUT", "DELETE"] as const;
+
 /** A server without routes. Bodies are bytes. */
 export function makeServer(options: HttpOptions): FastifyInstance {
   const app = bareServer(options.isFollowed);
+  refuseGrpc(app);
   addBodies(app);
   addFailures(app, options);
   return app;
@@ -64,13 +69,21 @@ function bareServer(isFollowed: HttpOptions["isFollowed"]): FastifyInstance {
   return app;
 }
 
-/** Bodies are bytes for whatever content type: clients send any, or none [hrana.md §3.4]. */
-function addBodies(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
-  app.addHook("onRequest", async (request) => {
-    const { headers } = request.raw;
-    if (headers["content-type"] !== undefined) headers["content-type"] = "application/octet-stream";
+/**
+ * gRPC is how libSQL's embedded replicas ask their primary. Its clients read nothing but frames and headers: 12 means
+ * "unimplemented".
+ */
+function refuseGrpc(app: FastifyInstance): void {
+  app.addHook("onRequest", async (request, reply) => {
+    const type = request.headers["content-type"];
+    if (type?.startsWith("application/grpc") !== true) return undefined;
+    const message = "Paceline does not speak gRPC: embedded replicas are not served here";
+    return reply
+      .code(200)
+      .header("content-type", type)
+      .header("grpc-status", "12")
+      .header("grpc-message", encodeURIComponent(message))
+      .send();
   });
 }
 
@@ -78,6 +91,13 @@ function addFailures(app: FastifyInstance, faults: HttpOptions): void {
   app.setNotFoundHandler((request, reply) => {
     // Not as a URL: "//" is a path that is none.
     const [path = ""] = request.url.split(/[?#]/, 1);
+    const allowed = methods.filter((method) => app.hasRoute({ method, url: path }));
+    // OPTIONS is a browser's question, and is answered elsewhere (cors.ts).
+    if (request.method !== "OPTIONS" && allowed.length > 0) {
+      reply.header("allow", allowed.join(", "));
+      const text = `${request.method} ${path} is not there; ${allowed.join(", ")} is`;
+      return sendError(reply, new ClientError("METHOD_NOT_ALLOWED", text));
+    }
     const text = `there is no ${request.method} ${path.slice(0, 200)}`;
     return sendError(reply, new ClientError("NOT_FOUND", text));
   });

@@ -9,11 +9,9 @@ import { DatabaseSync } from "node:sqlite";
 import { StorageError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
 
-const MiB = 1024 * 1024;
-
 const bounds = {
   /** Any text, blob or row. */
-  length: 16 * MiB,
+  length: limits.valueBytesMax,
   sqlLength: limits.sqlBytesMax,
   column: 500,
   /** SQLite's own default: a filter of some hundred terms joined by OR is that deep. */

@@ -225,7 +225,7 @@ test("autocommit is what the client's own transaction makes it", () => {
 
 test("an answer beyond the limit is refused, and its statement undone", () => {
   const w = writer();
-  const size = limits.responseBytesMax / 2;
+  const size = limits.valueBytesMax - 100;
   const [query, insert] = run(
     w,
     `select zeroblob(${size}) union all select zeroblob(${size})`,
