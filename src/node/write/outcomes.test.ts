@@ -71,10 +71,32 @@ test("a jump by page sync leaves the outcome unknown up to there, and open beyon
   assert.equal(await beyond, "ok");
 });
 
-test("an entry proposed again at the same place makes the first one unknown", async () => {
+test("an entry proposed again at the same place makes the first one unknown, and its bytes leave", async () => {
   const outcomes = new Outcomes(timers().clock, 1_000);
-  const first = codeOf(outcomes.of(at(5, 2), 1));
+  const first = codeOf(outcomes.of(at(5, 2), 80));
   const second = codeOf(outcomes.of(at(5, 4), 1));
+  assert.equal(outcomes.bytes, 1);
   outcomes.applied(at(5, 4));
   assert.deepEqual([await first, await second], ["UNKNOWN_OUTCOME", "ok"]);
+  assert.equal(outcomes.bytes, 0);
+});
+
+test("waiting for few bytes ends when they are few, whoever settled last", async () => {
+  const { clock, fire } = timers();
+  const outcomes = new Outcomes(clock, 1_000);
+  const older = codeOf(outcomes.of(at(5, 2), 80));
+  const newer = codeOf(outcomes.of(at(6, 2), 10));
+  let isFew = false;
+  const few = outcomes.atMost(64).then(() => {
+    isFew = true;
+  });
+  // The newest one meets its fate first; the older bytes are still there.
+  outcomes.applied(at(6, 2));
+  assert.equal(await newer, "ok");
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(isFew, false);
+  fire();
+  await few;
+  assert.equal(await older, "UNKNOWN_OUTCOME");
+  await outcomes.atMost(0);
 });

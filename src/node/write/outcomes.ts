@@ -24,8 +24,10 @@ export class Outcomes {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #pendingByLsn = new Map<Lsn, Pending>();
-  /** Bytes of the entries whose fate is open. */
+  /** Bytes of the entries in `#pendingByLsn`, and of no others: `#settle` is the only way out of it. */
   #bytes = 0;
+  /** Who waits until few bytes are pending. */
+  #waiters: { readonly bytesMax: number; readonly resolve: () => void }[] = [];
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -36,6 +38,12 @@ export class Outcomes {
     return this.#bytes;
   }
 
+  /** Resolves once at most so many bytes are pending. Every entry has a deadline, so that moment comes. */
+  atMost(bytesMax: number): Promise<void> {
+    if (this.#bytes <= bytesMax) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push({ bytesMax, resolve }));
+  }
+
   /** Resolves when the entry is committed and applied here; throws ClientError otherwise. */
   of(id: EntryId, bytes: number, timeoutMs: number = this.#timeoutMs): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -43,7 +51,8 @@ export class Outcomes {
         const { lsn } = id;
         if (this.#pendingByLsn.get(lsn)?.term === id.term) this.#settle(lsn, unknownOutcome(id));
       });
-      this.#pendingByLsn.get(id.lsn)?.settle(unknownOutcome(id));
+      const before = this.#pendingByLsn.get(id.lsn);
+      if (before !== undefined) this.#settle(id.lsn, unknownOutcome({ ...id, term: before.term }));
       this.#bytes += bytes;
       this.#pendingByLsn.set(id.lsn, {
         term: id.term,
@@ -88,6 +97,11 @@ export class Outcomes {
     this.#pendingByLsn.delete(lsn);
     this.#bytes -= pending.bytes;
     pending.settle(error);
+    const isDone = ({ bytesMax }: { bytesMax: number }) => this.#bytes <= bytesMax;
+    const done = this.#waiters.filter(isDone);
+    if (done.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !isDone(waiter));
+    for (const { resolve } of done) resolve();
   }
 }
 

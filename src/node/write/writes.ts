@@ -247,7 +247,7 @@ export class Writes {
       while (this.#state === "ready" && !this.#held) {
         this.#runBetween();
         if (this.outcomes.bytes > limits.uncommittedBytesMax) {
-          await this.#tail.catch(() => {});
+          await this.outcomes.atMost(limits.uncommittedBytesMax);
           continue;
         }
         if (!(await this.#turn())) break;
