@@ -170,6 +170,8 @@ export const limits = {
   inFlightAppendsMax: 64,
   /** Bytes of them. */
   inFlightBytesMax: 16 * MiB,
+  /** Slower than this (4 MiB a second), a disk or a link that is busy with a large entry counts as dead. */
+  slowBytesPerMs: (4 * MiB) / 1_000,
   /** Entries bytes in one append message; one larger entry travels alone. */
   appendBytesMax: 1 * MiB,
 

@@ -149,6 +149,10 @@ function assembleConsensus(
       admits: (id) => tree.admits(id) ?? neighbours.admits(id),
       onMessage: (from, envelope, entries) => onMessage(incoming, from, envelope, entries),
       onLinkLost: (id) => onLinkLost(incoming, id),
+      onEntriesLost: (id) => {
+        node.entriesLost(id);
+        tree.relay.entriesLost(id);
+      },
       onSyncRequest: (from, channel) => whole().parts.pageSyncing.send(from, channel),
     },
     identity.instance,
@@ -159,8 +163,10 @@ function assembleConsensus(
     { links: real, lag, node: () => node, failed: (error) => whole().onFailed(error) },
   );
   const { links } = tree;
-  const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]) =>
-    void links.send(envelope.to, envelope, entries);
+  const send = (envelope: { readonly to: NodeId }, entries: readonly Entry[]) => {
+    const isSent = links.send(envelope.to, envelope, entries);
+    if (!isSent && entries.length > 0) node.entriesLost(envelope.to);
+  };
   const node = new Node({
     ...{
       raft,

@@ -110,5 +110,7 @@ export type LinkEvents = {
   clusterId(): string | undefined;
   onMessage(from: NodeId, envelope: unknown, entries: readonly Entry[]): void;
   onLinkLost(node: NodeId): void;
+  /** The lane for entries to a node has broken; what was on it may not have arrived. */
+  onEntriesLost(node: NodeId): void;
   onSyncRequest(from: NodeId, channel: Channel): void;
 };

@@ -3,6 +3,7 @@
  * order that is safe.
  *
  *   0  a leader's appends leave beside its own fsync            [Raft thesis §10.2.1]
+ *      and, where that takes long, heartbeats and answers to them  (raft.ts, `beside`)
  *   1  hard state and entries become durable                    log/
  *   2  only then leave the messages that promise them           [invariants I14]
  *   3  the new commit mark, answered reads and wanted snapshots are handed on
@@ -67,8 +68,8 @@ export class Node {
   readonly #addressById: ReadonlyMap<NodeId, string>;
   /** A round is running. */
   #busy = false;
-  /** When the running fsync began; undefined while none runs. */
-  #persistingSinceMs: number | undefined;
+  /** When the running fsync began, and of how many bytes; undefined while none runs. */
+  #persisting: { readonly sinceMs: number; readonly bytes: number } | undefined;
   /** Set by `stop`, or by a failed log. Nothing is stepped or sent afterwards. */
   #stopped = false;
   /** Last leadership told. */
@@ -115,14 +116,17 @@ export class Node {
   /** Time passes. While the disk hangs, a leader falls silent, so that another takes over [hostile case 58]. */
   tick(): void {
     const nowMs = this.#clock.nowMs();
-    const since = this.#persistingSinceMs;
-    if (since !== undefined && nowMs - since > 2 * limits.electionTimeoutMaxMs) return;
-    this.#note(() => this.#raft.tick(nowMs));
+    if (!this.#hangs(nowMs)) this.#note(() => this.#raft.tick(nowMs));
   }
 
   step(envelope: Envelope, entries: readonly Entry[]): void {
     this.#note(() => this.#raft.step(envelope, entries, this.#clock.nowMs()));
     if (!this.#stopped) this.#events.stepped();
+  }
+
+  /** Entries on their way to a node were dropped, or the lane that they were on broke. */
+  entriesLost(node: NodeId): void {
+    this.#note(() => this.#raft.entriesLost(node, this.#clock.nowMs()));
   }
 
   linkLost(node: NodeId): void {
@@ -252,8 +256,28 @@ export class Node {
     return result;
   }
 
+  /** The disk has been busy for longer than even a slow one is. */
+  #hangs(nowMs: number): boolean {
+    if (this.#persisting === undefined) return false;
+    const { sinceMs, bytes } = this.#persisting;
+    const boundMs = 2 * limits.electionTimeoutMaxMs + bytes / limits.slowBytesPerMs;
+    return nowMs - sinceMs > boundMs;
+  }
+
+  /** The running fsync takes so long that heartbeats and their answers must not wait for it. */
+  #sendBeside(): void {
+    const nowMs = this.#clock.nowMs();
+    if (this.#persisting === undefined || this.#hangs(nowMs)) return;
+    if (nowMs - this.#persisting.sinceMs < limits.heartbeatMs) return;
+    this.#outbox.send(this.#raft.beside(), []);
+  }
+
   #kick(): void {
-    if (this.#busy || this.#stopped) return;
+    if (this.#stopped) return;
+    if (this.#busy) {
+      this.#sendBeside();
+      return;
+    }
     this.#busy = true;
     queueMicrotask(() => void this.#rounds());
   }
@@ -284,9 +308,10 @@ export class Node {
   async #round(ready: Ready): Promise<void> {
     this.#outbox.send(ready.messagesNow, ready.entries);
     if (ready.hardState !== undefined || ready.entries.length > 0) {
-      this.#persistingSinceMs = this.#clock.nowMs();
+      const bytes = ready.entries.reduce((sum, { body }) => sum + body.byteLength, 0);
+      this.#persisting = { sinceMs: this.#clock.nowMs(), bytes };
       await this.#log.persist({ hardState: ready.hardState, entries: ready.entries });
-      this.#persistingSinceMs = undefined;
+      this.#persisting = undefined;
     }
     if (this.#stopped) return;
     this.#outbox.send(ready.messages, ready.entries);

@@ -56,6 +56,8 @@ export type PeerLinksOptions = {
   onLinkUp(node: NodeId): void;
   /** A direction that was open has broken: at once on a reset or an end, within `peerSilentMs` on silence. */
   onLinkLost(node: NodeId): void;
+  /** The lane for entries to a node has broken; what was on it may not have arrived. */
+  onEntriesLost(node: NodeId): void;
   /** The owner listens to the channel, or closes it. */
   onSyncRequest(from: NodeId, channel: Channel): void;
   /** A line for the operator, once per change. */
@@ -223,6 +225,7 @@ export class PeerLinks {
       onMessage: this.#options.onMessage,
       onLinkUp: this.#options.onLinkUp,
       onLinkLost: this.#options.onLinkLost,
+      onEntriesLost: this.#options.onEntriesLost,
       onChange: (key, line) => this.#tell(key, line),
     };
     const peer = new Peer(id, () => this.#self(), this.#ground, events);

@@ -24,6 +24,8 @@ export type PeerEvents = {
   onMessage(from: NodeId, envelope: unknown, entries: readonly Entry[]): void;
   onLinkUp(node: NodeId): void;
   onLinkLost(node: NodeId): void;
+  /** Our data lane has broken: what was sent on it may not have arrived. */
+  onEntriesLost(node: NodeId): void;
   /** Something to tell the operator. The same line is never told twice in a row for one key. */
   onChange(key: string, line: string): void;
 };
@@ -181,6 +183,7 @@ export class Peer {
         this.#heardMs = lane.heardMs;
         dialler.redial();
         this.#onBreak(kind, key, why);
+        if (kind === "data") this.#events.onEntriesLost(this.id);
       },
     });
   }

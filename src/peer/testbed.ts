@@ -49,6 +49,7 @@ export class TestNode {
         void this.received.push({ from, envelope, entries, atMs: performance.now() }),
       onLinkUp: (node) => void this.story.push(`up ${node}`),
       onLinkLost: (node) => void this.story.push(`lost ${node}`),
+      onEntriesLost: () => {},
       onSyncRequest: (_from, channel) => void this.channels.push(channel),
       onEvent: (line) => void this.lines.push(line),
       ...options,

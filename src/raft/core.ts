@@ -55,6 +55,8 @@ export class Core {
   /** Messages that promise nothing about this disk. */
   #messagesNow: Envelope[] = [];
   #messages: Envelope[] = [];
+  /** The latest answer to the leader's appends, and it is still among `#messages`. */
+  #answer: Envelope | undefined;
   #reads: ReadGrant[] = [];
   #snapshotsWanted: NodeId[] = [];
   #keepFrom: Lsn | undefined;
@@ -156,6 +158,7 @@ export class Core {
     this.#vote = undefined;
     this.#leader = undefined;
     this.#role = "follower";
+    this.#answer = undefined;
   }
 
   voteFor(candidate: NodeId): void {
@@ -217,7 +220,9 @@ export class Core {
 
   /** A promise about this disk, or an answer that depends on one. */
   send(to: NodeId, message: Message): void {
-    this.#messages.push({ from: this.id, to, term: this.#term, message });
+    const envelope = { from: this.id, to, term: this.#term, message };
+    this.#messages.push(envelope);
+    if (message.type === "appended") this.#answer = envelope;
   }
 
   /** Promises nothing about this disk, so it need not wait for it. */
@@ -274,9 +279,28 @@ export class Core {
     this.#toldCommittedLsn = log.committedLsn;
     this.#messagesNow = [];
     this.#messages = [];
+    this.#answer = undefined;
     this.#reads = [];
     this.#snapshotsWanted = [];
     return ready;
+  }
+
+  /**
+   * What may leave while the disk is busy with a Ready: heartbeats, the traffic of reads, and of the latest answer to
+   * the leader as much as is true already: that this node heard it, and has up to where its log is durable *and* was
+   * seen to be the leader's. All of hard state is on the disk, so these promise nothing that a crash could take back.
+   */
+  takeBeside(): readonly Envelope[] {
+    if (this.#changedHardState() !== undefined) return [];
+    const isWithoutEntries = ({ message }: Envelope) =>
+      message.type !== "append" || message.range.from >= message.range.to;
+    const beside = this.#messagesNow.filter(isWithoutEntries);
+    this.#messagesNow = this.#messagesNow.filter((envelope) => !isWithoutEntries(envelope));
+    const answer = this.#answer;
+    this.#answer = undefined;
+    if (answer?.message.type !== "appended") return beside;
+    const matchLsn = lsn(Math.min(answer.message.matchLsn, this.log.durableLsn));
+    return [...beside, { ...answer, message: { ...answer.message, matchLsn } }];
   }
 
   /** The driver has done what `ready` asked for. */

@@ -44,6 +44,8 @@ export class Progress {
   /** Unanswered appends, oldest first. */
   #flights: Flight[] = [];
   #flightBytes = 0;
+  /** When the first of them left, or the latest answer to any of them came. */
+  #movedMs = 0;
   /** When the follower was last heard in this term, by our clock. Starts with the belief: everyone gets a chance. */
   #heardMs: number;
   /** The latest of our broadcasts that it has answered: the proof for leases and read indexes. */
@@ -108,17 +110,24 @@ export class Progress {
   }
 
   /** Entries up to and excluding `to` left. */
-  onSent(to: Lsn, bytes: number): void {
+  onSent(to: Lsn, bytes: number, nowMs: number): void {
     assert(this.canSend(), "an append left outside the window");
     assert(to > this.#nextLsn, "an append of nothing");
     if (this.#mode === "probe") {
       this.#isWaiting = true;
       return;
     }
+    if (this.#flights.length === 0) this.#movedMs = nowMs;
     this.#flights.push({ prev: lsn(this.#nextLsn - 1), last: lsn(to - 1), bytes });
     this.#flightBytes += bytes;
     this.#nextLsn = to;
     this.#assertValid();
+  }
+
+  /** So much is in flight that it may well not have arrived yet. Small appends are asked for at once. */
+  isAwaited(nowMs: number): boolean {
+    if (this.#flightBytes <= limits.appendBytesMax) return false;
+    return nowMs - this.#movedMs < this.#flightBytes / limits.slowBytesPerMs;
   }
 
   /** The follower answered a broadcast of ours. Answers may overtake each other. */
@@ -156,6 +165,7 @@ export class Progress {
     }
     while (this.#flights.length > 0 && this.#flights[0]!.last <= match) {
       this.#flightBytes -= this.#flights.shift()!.bytes;
+      this.#movedMs = this.#heardMs;
     }
     const oldest = this.#flights[0];
     if (oldest !== undefined && match > oldest.prev) {
@@ -196,7 +206,7 @@ export class Progress {
     this.#isWaiting = at === undefined;
   }
 
-  /** It has been silent for long: what was in flight is presumed lost. */
+  /** It has been silent for long, or the way to it has broken: what was in flight is presumed lost. */
   presumeLost(): void {
     if (this.#mode !== "stream") return;
     this.#become("probe", lsn(this.#matchLsn + 1));

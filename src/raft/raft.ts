@@ -285,6 +285,27 @@ export class Raft {
     return this.#outstanding;
   }
 
+  /**
+   * While a Ready is outstanding and its fsync takes long: what need not wait for it (core.ts, `takeBeside`). An entry
+   * of 200 MB takes the disk for seconds, and neither a leader nor a follower may be taken for dead meanwhile.
+   *
+   * It weakens nothing. A lease and a quorum of heartbeats rest on what followers *remember*, that they refuse votes
+   * for a while after hearing this leader [thesis §4.2.3, §6.4.1], and a node that forgets it by a crash refuses them
+   * all the same (following.ts); what rests on the disk, the term, the vote and the entries, is not said before it is
+   * there. A disk that hangs is another matter, and the driver's: it stops asking.
+   */
+  beside(): readonly Envelope[] {
+    if (this.#outstanding === undefined) return [];
+    this.#leading?.replication.beat();
+    return this.#core.takeBeside();
+  }
+
+  /** Entries that left for `node` were dropped on the way, or the connection that they were on has broken. */
+  entriesLost(node: NodeId, nowMs: number): void {
+    this.#core.passTo(nowMs);
+    this.#leading?.replication.progressOf(node)?.presumeLost();
+  }
+
   /** The work is done: hard state and entries of `ready` are durable, its messages are on their way. */
   advance(ready: Ready, nowMs: number = this.#core.nowMs): void {
     this.#core.passTo(nowMs);

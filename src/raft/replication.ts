@@ -86,14 +86,19 @@ export class Replication {
     }
   }
 
+  /** Makes the heartbeats that are due, and nothing else. */
+  beat(): void {
+    if (!this.#isBroadcastDue) return;
+    this.#beginRound();
+    for (const [node, progress] of this.#progressByNode) {
+      this.#sendAppend(node, progress, undefined);
+    }
+  }
+
   /** Makes all appends that may leave now. `wantsRound`: someone waits for a broadcast. */
   flush(wantsRound: boolean): void {
     const isBroadcast = this.#isBroadcastDue || wantsRound;
-    if (isBroadcast) {
-      this.#round++;
-      this.#broadcastMs = this.#core.nowMs;
-      this.#isBroadcastDue = false;
-    }
+    if (isBroadcast) this.#beginRound();
     const { log } = this.#core;
     for (const [node, progress] of this.#progressByNode) {
       const isAppended = this.#sendEntries(node, progress);
@@ -103,6 +108,12 @@ export class Replication {
       const isTold = progress.toldCommittedLsn >= log.membershipLsn;
       if (progress.isLeaving && isTold) this.#progressByNode.delete(node);
     }
+  }
+
+  #beginRound(): void {
+    this.#round++;
+    this.#broadcastMs = this.#core.nowMs;
+    this.#isBroadcastDue = false;
   }
 
   /** A follower has everything up to `matchLsn`. */
@@ -273,7 +284,7 @@ export class Replication {
 
   /** Sends as many entries as the window allows. True when an append left. */
   #sendEntries(node: NodeId, progress: Progress): boolean {
-    const { log } = this.#core;
+    const { log, nowMs } = this.#core;
     let isAppended = false;
     while (progress.canSend() && progress.nextLsn <= log.last.lsn) {
       if (progress.nextLsn <= log.base.lsn) {
@@ -281,8 +292,10 @@ export class Replication {
         break;
       }
       const { to, bytes } = this.#rangeFrom(progress.nextLsn);
-      this.#sendAppend(node, progress, to);
-      progress.onSent(to, bytes);
+      // What is large leaves once: not to find out where the logs agree.
+      const isProbe = progress.mode === "probe" && bytes > limits.appendBytesMax;
+      this.#sendAppend(node, progress, isProbe ? undefined : to);
+      progress.onSent(to, bytes, nowMs);
       isAppended = true;
     }
     return isAppended;
@@ -293,13 +306,17 @@ export class Replication {
     this.#core.wantSnapshot(node);
   }
 
-  /** Entries up to `to`, or none: a heartbeat, which asks whether the follower has what we believe is on its way. */
+  /**
+   * Entries up to `to`, or none: a heartbeat, which asks whether the follower has what we believe is on its way. Not
+   * while that is large and may still be: a heartbeat overtakes it, and a refusal would send all of it again.
+   */
   #sendAppend(node: NodeId, progress: Progress, to: Lsn | undefined): void {
     const { log, nowMs } = this.#core;
+    const isAwaited = to === undefined && progress.isAwaited(nowMs);
     const prevLsn =
       progress.mode === "snapshot"
         ? log.base.lsn
-        : lsn(Math.max(progress.nextLsn - 1, log.base.lsn));
+        : lsn(Math.max(isAwaited ? progress.matchLsn : progress.nextLsn - 1, log.base.lsn));
     const term = log.termAt(prevLsn);
     assert(term !== undefined, `entry ${prevLsn} before an append is not in the log`);
     const from = lsn(prevLsn + 1);

@@ -392,7 +392,11 @@ export class SimLinks implements Links {
     if (this.#connectionById.get(other.self) === connection) {
       this.#connectionById.delete(other.self);
       if (this.life.alive && !this.#closed) {
-        network.scheduler.after(0, () => this.#events.onLinkLost(other.self), this.life);
+        const tell = () => {
+          this.#events.onLinkLost(other.self);
+          this.#events.onEntriesLost(other.self);
+        };
+        network.scheduler.after(0, tell, this.life);
         if (this.#peers.has(other.self)) this.#dial(other.self, limits.redialMinMs);
       }
     }

@@ -62,7 +62,7 @@ export function onMessage(
 /** The link to a node, or one direction of it, has broken. */
 export function onLinkLost(parts: IncomingParts, id: NodeId): void {
   const { node, tree, forwarder } = parts;
-  if (tree.relay.has(id)) tree.relay.linkLost(id);
+  tree.relay.entriesLost(id);
   if (tree.upstream?.is(id) === true) tree.upstream.linkLost();
   else node.linkLost(id);
   parts.whole().parts.writes.originLost(id);

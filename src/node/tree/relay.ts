@@ -106,8 +106,8 @@ export class Relay {
     return true;
   }
 
-  /** The child's link broke: what was in flight is lost. */
-  linkLost(id: NodeId): void {
+  /** What was in flight to a child is lost. */
+  entriesLost(id: NodeId): void {
     this.#childById.get(id)?.progress.presumeLost();
   }
 
@@ -200,8 +200,9 @@ export class Relay {
       const from = progress.nextLsn;
       const to = lsn(Math.min(from + appendEntriesMax, end + 1));
       const bytes = log.bytesAfter(lsn(from - 1)) - log.bytesAfter(lsn(to - 1));
-      this.#append(id, progress, to);
-      progress.onSent(to, Math.max(1, bytes));
+      const isProbe = progress.mode === "probe" && bytes > limits.appendBytesMax;
+      this.#append(id, progress, isProbe ? undefined : to);
+      progress.onSent(to, Math.max(1, bytes), this.#ports.clock.nowMs());
       isFed = true;
     }
     return isFed;
@@ -209,10 +210,13 @@ export class Relay {
 
   #append(to: NodeId, progress: Progress, end: Lsn | undefined): void {
     const { log, self, clock } = this.#ports;
+    // As a leader's heartbeats (raft/replication.ts, `sendAppend`).
+    const isAwaited = end === undefined && progress.isAwaited(clock.nowMs());
+    const asked = isAwaited ? progress.matchLsn + 1 : progress.nextLsn;
     const prevLsn =
       progress.mode === "snapshot"
         ? log.base.lsn
-        : lsn(Math.min(Math.max(progress.nextLsn - 1, log.base.lsn), log.last.lsn));
+        : lsn(Math.min(Math.max(asked - 1, log.base.lsn), log.last.lsn));
     const prevTerm = log.termAt(prevLsn);
     if (prevTerm === undefined) return;
     const committedLsn = this.#committed();
