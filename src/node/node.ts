@@ -35,6 +35,7 @@ import type {
   Term,
 } from "../vocabulary.ts";
 import type { Outbox } from "./outbox.ts";
+import { ReadWaiters } from "./route/read-waiters.ts";
 
 /** Who leads, as this node sees it. */
 export type Leadership = {
@@ -56,8 +57,6 @@ export type NodeEvents = {
   failed(error: Error): void;
 };
 
-type ReadWaiter = { resolve(lsn: Lsn): void; reject(error: Error): void };
-
 export class Node {
   readonly #raft: Raft;
   readonly #log: LogStore;
@@ -75,10 +74,9 @@ export class Node {
   /** Last leadership told. */
   #told: Leadership;
   #committedLsn: Lsn;
-  readonly #readsById = new Map<number, ReadWaiter>();
+  readonly #reads: ReadWaiters;
   /** Those who wait for a moment between rounds. */
   #onIdle: (() => void)[] = [];
-  #nextReadId = 1;
 
   constructor(parts: {
     raft: Raft;
@@ -92,6 +90,7 @@ export class Node {
     this.#log = parts.log;
     this.#outbox = parts.outbox;
     this.#clock = parts.clock;
+    this.#reads = new ReadWaiters(parts.clock);
     this.#events = parts.events;
     this.#addressById = parts.addressById;
     this.#told = leadershipOf(parts.raft.status());
@@ -218,30 +217,15 @@ export class Node {
    * leader answers within `limits.requestWaitMs`.
    */
   readIndex(): Promise<Lsn> {
-    const id = this.#nextReadId++;
-    return new Promise<Lsn>((resolve, reject) => {
-      const cancelTimer = this.#clock.after(limits.requestWaitMs, () => {
-        this.#readsById.delete(id);
-        reject(noLeader());
-      });
-      this.#readsById.set(id, {
-        resolve: (lsn) => {
-          cancelTimer();
-          resolve(lsn);
-        },
-        reject: (error) => {
-          cancelTimer();
-          reject(error);
-        },
-      });
+    return this.#reads.wait((id) => {
       const refusal = this.#input(() => this.#raft.readIndex(id, this.#clock.nowMs()));
-      if (refusal !== undefined) this.#answerRead(id, undefined);
+      if (refusal !== undefined) this.#reads.answer(id, undefined);
     });
   }
 
   stop(): void {
     this.#stopped = true;
-    for (const id of [...this.#readsById.keys()]) this.#answerRead(id, undefined);
+    this.#reads.refuseAll();
   }
 
   /** News that nobody waits for. Others do not know yet that we have stopped, and go on sending. */
@@ -334,17 +318,9 @@ export class Node {
       this.#committedLsn = ready.committedLsn;
       this.#events.committed(ready.committedLsn);
     }
-    for (const read of ready.reads) this.#answerRead(read.id, read.lsn);
+    for (const read of ready.reads) this.#reads.answer(read.id, read.lsn);
     if (ready.keepFrom !== undefined) this.#events.keepWanted(ready.keepFrom);
     if (ready.snapshotsWanted.length > 0) this.#events.pageSyncWanted(ready.snapshotsWanted);
-  }
-
-  #answerRead(id: number, at: Lsn | undefined): void {
-    const waiter = this.#readsById.get(id);
-    if (waiter === undefined) return;
-    this.#readsById.delete(id);
-    if (at === undefined) waiter.reject(noLeader());
-    else waiter.resolve(at);
   }
 
   get settings(): Settings {
@@ -364,11 +340,4 @@ export class Node {
 
 function leadershipOf(status: RaftStatus): Leadership {
   return { term: status.term, leader: status.leader, leading: status.role === "leader" };
-}
-
-function noLeader(): ClientError {
-  return new ClientError(
-    "NO_LEADER",
-    "no leader answers; a majority of the voters must be up and connected. Try again shortly",
-  );
 }
