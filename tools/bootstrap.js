@@ -130,7 +130,11 @@ function checkSqlite(probe) {
 
 /** Runs the script as a child that gets every signal we get, and ends the way it ends. */
 function runChild(node, args) {
-  const child = spawn(node, args, { stdio: "inherit", cwd: process.cwd() });
+  // A stray SIGUSR1 would open a debugger, to anybody on this machine.
+  const child = spawn(node, ["--disable-sigusr1", ...args], {
+    stdio: "inherit",
+    cwd: process.cwd(),
+  });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
   // A terminal sends Ctrl-C to all of us, so the child may get it twice; every script of ours can take that.
   for (const signal of signals) process.on(signal, () => child.kill(signal));

@@ -106,6 +106,17 @@ test("size, width, door sign, names and exports", () => {
   );
 });
 
+test("a URL is not a path", () => {
+  check(
+    {
+      "src/cli/a.ts": `${sign}const a = new URL("b.ts", import.meta.url).pathname;\n`,
+      "src/cli/a.test.ts": 'const a = new URL("b.ts", import.meta.url).pathname;\n',
+      "src/cli/b.ts": `${sign}const a = fileURLToPath(new URL("b.ts", import.meta.url));\n`,
+    },
+    ["src/cli/a.ts:2 path", "src/cli/a.test.ts:1 path"],
+  );
+});
+
 test("guarantees list every error code and no other", () => {
   check(
     {

@@ -5,10 +5,11 @@
  */
 
 import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { openRule, type Rule } from "./flow.ts";
 import type { Order } from "./proxy-main.ts";
 
-const proxyMain = new URL("proxy-main.ts", import.meta.url).pathname;
+const proxyMain = fileURLToPath(new URL("proxy-main.ts", import.meta.url));
 
 export class Links {
   readonly #ids: readonly string[];

@@ -8,9 +8,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { NodeDisk } from "./node-disk.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const controlBytes = 24;
 
 export type NodeSetup = {

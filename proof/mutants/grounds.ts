@@ -1,6 +1,7 @@
 /** Where mutants are hunted: one scenario per ground, all of them clean for the program as it is. */
 
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Prng } from "../../src/base/prng.ts";
 import { ForeignWriteError } from "../../src/db/served/applier.ts";
 import { Served } from "../../src/db/served/served.ts";
@@ -19,7 +20,7 @@ import { pagingMutants } from "./paging.ts";
 export const mutants: readonly Mutant[] = [...storyMutants, ...pagingMutants, ...leadMutants];
 
 /** Main module of a writer process with a mutant in it. */
-const plantedWriter = new URL("planted-writer.ts", import.meta.url).pathname;
+const plantedWriter = fileURLToPath(new URL("planted-writer.ts", import.meta.url));
 
 type Ground = { readonly scenario: Scenario; readonly seedsMax: number };
 

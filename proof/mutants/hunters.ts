@@ -10,11 +10,12 @@
  */
 
 import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import type { Kill } from "../../src/sim/mutants/hunt.ts";
 import { faultMark } from "../../src/sim/mutants/own-faults.ts";
 import type { FromWorker, Order } from "./messages.ts";
 
-const main = new URL("worker.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("worker.ts", import.meta.url));
 /** A seed that takes longer hangs: the slowest takes a tenth of it on a machine that has other things to do. */
 const seedMs = 180_000;
 

@@ -5,9 +5,10 @@
 
 import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { faultIn } from "./hunters.ts";
 
-const plant = new URL("plant.ts", import.meta.url).pathname;
+const plant = fileURLToPath(new URL("plant.ts", import.meta.url));
 
 export type TestVerdict = {
   /** The first test that failed; undefined: none did. */

@@ -5,8 +5,15 @@
 
 import { randomInt } from "node:crypto";
 import type { Duplex } from "node:stream";
+import {
+  type Address,
+  formatAddress,
+  isLoopback,
+  isUnspecified,
+  readAddress,
+} from "../base/address.ts";
 import { ClientError, messageOf } from "../base/errors.ts";
-import { RealClock } from "../host/clock.ts";
+import { type Clock, RealClock } from "../host/clock.ts";
 import { RealDisk } from "../host/disk.ts";
 import { type TlsFiles, TlsIdentity } from "../host/tls.ts";
 import { TlsDoor } from "../host/tls-door.ts";
@@ -41,7 +48,9 @@ export type ListedMember = {
 export type NodeOptions = {
   readonly id: string;
   readonly dir: string;
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: Address;
+  /** `host:port` where the others reach this node, if that is not `listen`. */
+  readonly advertise?: string | undefined;
   /** Members of a new cluster. A directory that knows its members ignores it. */
   readonly cluster: readonly ListedMember[] | undefined;
   /** What this node is; undefined: what its directory says, or a voter. */
@@ -79,7 +88,8 @@ export type StartedNode = {
 /** Serves when it resolves, with or without a leader. Throws what `openNode` and the port throw. */
 export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const secret = secretOf(options);
-  const address = `${options.listen.host}:${options.listen.port}`;
+  const named = ownAddress(options);
+  const address = named ?? formatAddress({ host: "127.0.0.1", port: options.listen.port });
   const { promise: failed, resolve: fail } = Promise.withResolvers<Error>();
   const clock = new RealClock();
   const tls = options.tls === undefined ? undefined : new TlsIdentity(options.tls, options.onEvent);
@@ -123,17 +133,55 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const copies = new Copies(running);
   const copy = (socket: Duplex, head: Uint8Array) => copies.accept(socket, head);
   const api = await listen(options, { running, secret, door, accept, copy });
-  tellIfElsewhere(options, running, address);
+  if (named !== undefined) tellIfElsewhere(options, running, named);
   running.begin();
+  const ends = new AbortController();
   const joining = told(options) ?? running.parts.identity.joining;
   if (joining !== undefined && follow.length === 0) {
-    void announce(joining, running, { address, tls });
+    if (named === undefined) {
+      await running.stop(() => api.close());
+      throw nobodyReaches(options.listen);
+    }
+    void announce(joining, running, { address, tls, signal: ends.signal });
   }
+  const known = named ?? memberAddress(running);
   return {
-    url: `http://${address}`,
-    stop: () => running.stop(() => api.close()),
+    url: `http://${known ?? address}`,
+    stop: () => {
+      ends.abort();
+      return running.stop(() => api.close());
+    },
     failed,
   };
+}
+
+/**
+ * Where the others find this node: as it was told, as the list of members says, or where it listens. Nobody can connect
+ * to the address that stands for all of a machine, so a node that has others must be told another one. Undefined: its
+ * data may know, and a node that is alone does without.
+ */
+function ownAddress(options: NodeOptions): string | undefined {
+  const { id, listen, advertise, cluster, join, follow } = options;
+  const named = advertise ?? cluster?.find((member) => member.id === id)?.address;
+  if (named !== undefined) return named;
+  if (!isUnspecified(listen.host)) return formatAddress(listen);
+  if (join !== undefined || follow !== undefined) {
+    throw nobodyReaches(listen);
+  }
+  return undefined;
+}
+
+function nobodyReaches(listen: Address): ClientError {
+  return new ClientError(
+    "BAD_REQUEST",
+    `${formatAddress(listen)} stands for all addresses of this machine, and no other node can connect to it; ` +
+      `add --advertise HOST:${listen.port} with the address or name that the other nodes reach`,
+  );
+}
+
+/** Where the cluster looks for this node, as far as its data know. */
+function memberAddress({ parts: { node, self } }: RunningNode): string | undefined {
+  return node.status().membership.find((member) => member.id === self)?.address;
 }
 
 function told({ join, kind }: NodeOptions): Joining | undefined {
@@ -152,7 +200,7 @@ function joinPorts(
 
 /** A node that moved without a word cannot be reached: the others look for it where the log says. */
 function tellIfElsewhere(options: NodeOptions, running: RunningNode, address: string): void {
-  const known = running.parts.node.status().membership.find((m) => m.id === options.id)?.address;
+  const known = memberAddress(running);
   if (known === undefined || known === address) return;
   options.onEvent(
     `this node listens on ${address}, the cluster looks for it at ${known}; ` +
@@ -197,30 +245,53 @@ function faultText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
+type Announced = {
+  readonly address: string;
+  readonly tls: TlsIdentity | undefined;
+  /** Aborted when the node stops. */
+  readonly signal: AbortSignal;
+};
+
 /** Asks the cluster to take this node in, until it is a member. */
 async function announce(
   { at, kind }: Joining,
   running: RunningNode,
-  { address, tls }: { readonly address: string; readonly tls: TlsIdentity | undefined },
+  { address, tls, signal }: Announced,
 ): Promise<void> {
   const { clock, node, self, onEvent } = running.parts;
   const isMember = () => node.status().membership.some((m) => m.id === self);
-  for (let told = ""; !isMember(); ) {
+  for (let told = ""; !signal.aborted && !isMember(); ) {
     try {
       const response = await fetchFrom(at, "/admin/members", tls, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ id: self, address, kind }),
-        signal: AbortSignal.timeout(limits.requestWaitMs),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestWaitMs)]),
       });
       if (!response.ok) throw new Error(((await response.json()) as { message: string }).message);
     } catch (error) {
+      if (signal.aborted) return;
       const line = `cannot join by ${at} yet: ${messageOf(error)}`;
       if (line !== told) onEvent(line);
       told = line;
     }
-    await new Promise<void>((resolve) => clock.after(1_000, resolve));
+    await pause(clock, 1_000, signal);
   }
+}
+
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const cancel = clock.after(ms, resolve);
+    signal.addEventListener(
+      "abort",
+      () => {
+        cancel();
+        resolve();
+      },
+      { once: true },
+    );
+  });
 }
 
 function initialMembers(options: NodeOptions, address: string): Membership {
@@ -241,21 +312,16 @@ function initialMembers(options: NodeOptions, address: string): Membership {
   return members.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-const loopback = /^(127\.\d+\.\d+\.\d+|localhost|\[?::1\]?)$/;
-
 /** Nodes on one machine may do without a secret; across a network they may not. */
 function secretOf(options: NodeOptions): string {
   if (options.secret !== undefined && options.secret !== "") return options.secret;
   const others = [...(options.cluster ?? []).map((m) => m.address), ...(options.follow ?? [])];
-  const hosts = [options.listen.host, ...others.map(hostOf)];
-  if (hosts.every((host) => loopback.test(host))) return "paceline on loopback, without a secret";
+  if (options.join !== undefined) others.push(options.join);
+  const hosts = [options.listen.host, ...others.map((other) => readAddress(other)?.host ?? other)];
+  if (hosts.every(isLoopback)) return "paceline on loopback, without a secret";
   throw new ClientError(
     "BAD_REQUEST",
     "nodes that talk across a network need a secret: give every node the same --secret-file " +
-      "or PACELINE_SECRET, for example from `openssl rand -hex 32`",
+      "or PACELINE_SECRET; make the file once, and copy it to the others: openssl rand -hex 32 > secret",
   );
-}
-
-function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(":"));
 }

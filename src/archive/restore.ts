@@ -7,7 +7,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ClientError } from "../base/errors.ts";
 import { parseHash } from "../base/hash.ts";
@@ -44,7 +44,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   const carried = carriedSettings(await labelOf(path), options.settings ?? {});
   const draft = `${dir}.restoring`;
   await rm(draft, { recursive: true, force: true });
-  await mkdir(draft, { recursive: true });
+  await disk.makeDirectory(draft);
   const image = { staged: undefined as StagedImage | undefined };
   let isInPlace = false;
   try {

@@ -4,6 +4,7 @@
 
 import type { Command } from "commander";
 import { nodeIdPattern } from "../vocabulary.ts";
+import { parseMemberAddress } from "./archive/flags.ts";
 import { parseKind } from "./members/spec.ts";
 import { callLeader, defaultUrl, Remote } from "./remote/remote.ts";
 import { misuse, type Terminal } from "./terminal.ts";
@@ -40,13 +41,13 @@ Exit status: 0 when the cluster has agreed to the new member.`,
       if (!nodeIdPattern.test(id)) {
         throw misuse(`"${id}" cannot be the id of a node`, "1 to 32 characters of a-z 0-9 _ -");
       }
-      if (!/^.+:\d{1,5}$/.test(address) || address.includes("/")) {
-        throw misuse(`"${address}" is not HOST:PORT`, "For example 10.0.0.4:7001");
-      }
+      const at = parseMemberAddress(address, "ADDRESS");
       const kind = parseKind(options.kind, "--kind");
-      await callLeader(new Remote(options.url), "POST", "/admin/members", { id, address, kind });
-      terminal.out.write(
-        `${id} at ${address} is a member; \`paceline status\` shows it catching up\n`,
-      );
+      await callLeader(new Remote(options.url), "POST", "/admin/members", {
+        id,
+        address: at,
+        kind,
+      });
+      terminal.out.write(`${id} at ${at} is a member; \`paceline status\` shows it catching up\n`);
     });
 }

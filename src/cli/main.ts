@@ -2,22 +2,26 @@
  * `paceline …`: hands the streams and signals of this process to the command.
  *
  * Ctrl-C asks a verb that has something to put in order (start, router, import, shell) to end, and ends the others.
+ * What runs until it is told to stop (start, router) does not stop because its terminal, or whoever reads its output,
+ * has gone away: SIGHUP and a broken standard output are no reason for a node to leave its cluster.
  */
 
 import { run } from "./program.ts";
 
 const ends = new AbortController();
+/** When `ends` was aborted. */
+let endedMs = 0;
 const args = process.argv.slice(2);
-const tidiesUp = ["start", "router", "import", "shell"].includes(args[0] ?? "");
+const serves = ["start", "router"].includes(args[0] ?? "");
+const tidiesUp = serves || ["import", "shell"].includes(args[0] ?? "");
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => {
-    if (!tidiesUp) process.exit(130);
-    ends.abort(signal);
-  });
-}
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
+// Without a listener Node opens a debugger, to anybody on this machine.
+process.on("SIGUSR1", () => {});
+process.on("SIGHUP", serves ? ignoreHangUp : () => end("SIGHUP"));
+if (serves) lastsWithoutOutput();
 // Whoever reads us may have read enough: `paceline status | head -1`.
-process.stdout.on("error", () => process.exit(0));
+else process.stdout.on("error", () => process.exit(0));
 
 const status = await run(args, {
   in: process.stdin,
@@ -27,3 +31,30 @@ const status = await run(args, {
 });
 // A verb that is done is done, whatever connections are still kept alive. Output must be out first.
 process.stdout.write("", () => process.exit(status));
+
+function end(signal: NodeJS.Signals): void {
+  // The second time it is meant, unless it is the same Ctrl-C, told by the terminal and by our parent.
+  if (!tidiesUp) process.exit(130);
+  if (ends.signal.aborted && performance.now() - endedMs > 500) process.exit(130);
+  if (ends.signal.aborted) return;
+  endedMs = performance.now();
+  ends.abort(signal);
+}
+
+/** `kill -HUP` asks for the configuration to be read again, or says that the terminal was closed. */
+function ignoreHangUp(): void {
+  const what = "SIGHUP is ignored: there is nothing to read again; SIGTERM stops";
+  process.stdout.write(`${new Date().toISOString()} ${what}\n`);
+}
+
+/** The lines of a log that nobody takes are lost, and that is said once where it may still be heard. */
+function lastsWithoutOutput(): void {
+  let isTold = false;
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", (error) => {
+    if (isTold) return;
+    isTold = true;
+    const what = `standard output cannot be written (${error.message}); its lines are lost`;
+    process.stderr.write(`${new Date().toISOString()} paceline: ${what}\n`);
+  });
+}

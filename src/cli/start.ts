@@ -9,13 +9,21 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import type { NodeOptions } from "../api/serve.ts";
-import { messageOf } from "../base/errors.ts";
+import { formatAddress, isLoopback, isUnspecified, readAddress } from "../base/address.ts";
+import { ClientError, CorruptionError, messageOf, StorageError } from "../base/errors.ts";
 import type { TlsFiles } from "../host/tls.ts";
 import { limits } from "../limits.ts";
 import { besideWitness } from "../node/rule/settings-change.ts";
 import { upstreamId } from "../node/tree/upstream.ts";
 import { type MemberKind, nodeId, nodeIdPattern, type Settings } from "../vocabulary.ts";
-import { formatSize, parseAddress, parseDuration, parseSize } from "./archive/flags.ts";
+import {
+  formatDuration,
+  formatSize,
+  parseAddress,
+  parseDuration,
+  parseMemberAddress,
+  parseSize,
+} from "./archive/flags.ts";
 import { type MemberSpec, parseKind, parseMembers } from "./members/spec.ts";
 import { completeSettings, pairsOf, parseSettings } from "./operate/settings-text.ts";
 import { Failure, misuse, type Terminal } from "./terminal.ts";
@@ -24,7 +32,7 @@ import { Failure, misuse, type Terminal } from "./terminal.ts";
 const stopMs = 10_000;
 
 /** A day is long enough, and a timer of more than 24 days would fire at once. */
-const statementSeconds = { min: 0.01, max: 86_400 };
+const statementBounds = { min: 10, max: 86_400_000, plain: "s" } as const;
 /** More than this on one machine is a slip of the hand. */
 const readersMax = 64;
 
@@ -32,6 +40,7 @@ type Flags = {
   readonly id: string;
   readonly dir: string;
   readonly listen: string;
+  readonly advertise?: string;
   readonly cluster?: string;
   readonly kind?: string;
   readonly moved?: string;
@@ -52,18 +61,30 @@ type Flags = {
 };
 
 const examples = `
+Required: --id, --dir and --listen.
+
+One node alone, to try it:
+  paceline start --id a --dir ./a --listen 127.0.0.1:7001
+
+Nodes on several machines know each other by a secret. Make it once, and copy the file to every machine:
+  openssl rand -hex 32 > secret && chmod 600 secret
+Every start below needs --secret-file secret, or the same text in PACELINE_SECRET:
+  export PACELINE_SECRET="$(cat secret)"
+
 Three nodes on three machines; the first start of each gives all of them:
-  paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
+  paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 --secret-file secret \\
                  --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001
-Later starts need --id, --dir and --listen only; the members are in the data by then. So it is for a node that joins,
-from the first start on.
+Later starts need --id, --dir, --listen and the secret only; the members are in the data by then.
+
+In a container, or behind a proxy: listen on all addresses, and tell the others the one they reach:
+  paceline start --id b --dir /data --listen 0.0.0.0:7001 --advertise db-b.internal:7001 --join 10.0.0.1:7001
+
+A node that comes back at another address, with its data, tells the others by itself, as long as one of them is where it
+was: start it with the new --listen (or --advertise). Only if all of them moved at once, give each of them --moved.
 
 Two data nodes and a witness, which votes and keeps the recent log but has no database:
   paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001 \\
                  --cluster a=10.0.0.1:7001,b=10.0.0.2:7001,c=10.0.0.3:7001/witness
-
-One node alone, to try it:
-  paceline start --id a --dir ./a --listen 127.0.0.1:7001
 
 A fourth node joins, and is a member by itself when it is up:
   paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
@@ -85,15 +106,15 @@ A node below others with the rows of two tables only; reads of others are refuse
 triggers:
   paceline start … --follow 10.0.0.2:7001 --tables items,orders
 
-The secret that nodes of a cluster know each other by is taken from --secret-file or from PACELINE_SECRET. Anyone
-may talk SQL to the port: keep it on a private network.
+The port accepts SQL and administration without authentication: keep it on a private network.
 
 Nodes across a network that others listen to: with these, what nodes say to each other is encrypted, and a node without
 a certificate of the CA is refused. All nodes of a cluster need them, or none. Files that are replaced count from the
 next connection on.
   paceline start … --tls-cert a.pem --tls-key a.key --tls-ca cluster-ca.pem
 
-Stops on Ctrl-C or SIGTERM. Exit status: 0 after a stop, 1 when the node could not start or had to stop itself.`;
+Stops on Ctrl-C or SIGTERM; a second one ends it at once. SIGHUP is ignored, and so is a standard output that nobody
+reads. Exit status: 0 after a stop, 1 when the node could not start or had to stop itself.`;
 
 export function addStart(program: Command, terminal: Terminal): void {
   program
@@ -104,7 +125,11 @@ export function addStart(program: Command, terminal: Terminal): void {
     )
     .requiredOption("--id <id>", "name of this node: 1 to 32 characters of a-z 0-9 _ -")
     .requiredOption("--dir <dir>", "where the node keeps its log and database; made if missing")
-    .requiredOption("--listen <host:port>", "where to listen; the other nodes must reach it there")
+    .requiredOption("--listen <host:port>", "where to listen")
+    .option(
+      "--advertise <host:port>",
+      "where the other nodes and clients reach this node, if not at --listen",
+    )
     .option(
       "--cluster <members>",
       "all members of a new cluster: a=HOST:PORT,b=HOST:PORT,c=HOST:PORT/witness,…",
@@ -142,9 +167,9 @@ export function addStart(program: Command, terminal: Terminal): void {
       formatSize(limits.logRetentionBytes),
     )
     .option(
-      "--statement-timeout <seconds>",
-      "a statement that runs longer is stopped",
-      String(limits.statementMs / 1000),
+      "--statement-timeout <time>",
+      "a statement that runs longer is stopped: 500ms, 5s, 1m",
+      formatDuration(limits.statementMs),
     )
     .option(
       "--sync-rate <size>",
@@ -165,17 +190,13 @@ export function addStart(program: Command, terminal: Terminal): void {
 async function runNode(options: NodeOptions, terminal: Terminal): Promise<void> {
   // Loaded only here: the other verbs do without a node and start faster for it.
   const { startNode } = await import("../api/serve.ts");
-  const node = await startNode(options).catch((error: unknown) => {
-    throw new Failure(
-      `node ${options.id} cannot start: ${messageOf(error)}`,
-      startHint(error, options),
-      1,
-      {
-        cause: error,
-      },
-    );
+  const starting = startNode(options).catch((error: unknown) => {
+    throw cannotStart(error, options);
   });
-  say(terminal, `${options.id} serves at ${node.url}`);
+  // Whatever it is at, a start that is cut off is what a crash would have left.
+  const node = await Promise.race([starting, interruption(terminal.signal)]);
+  if (node === undefined) throw new Failure(`${options.id} was stopped before it had started`);
+  say(terminal, `${options.id} serves at ${node.url}${listensToo(options, node.url)}`);
   const reason = await Promise.race([node.failed, interruption(terminal.signal)]);
   say(terminal, `${options.id} stops`);
   const late = setTimeout(() => {
@@ -184,30 +205,52 @@ async function runNode(options: NodeOptions, terminal: Terminal): Promise<void> 
   }, stopMs);
   await node.stop();
   clearTimeout(late);
-  if (reason instanceof Error) {
-    const text = `node ${options.id} had to stop: ${reason.message}`;
-    throw new Failure(text, "Look at its disk, then start it again.", 1, { cause: reason });
-  }
+  if (reason instanceof Error) throw hadToStop(options.id, reason);
   say(terminal, `${options.id} stopped`);
 }
 
-async function interruption(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+/** Where it listens, if that is not what its URL says. */
+function listensToo({ listen }: NodeOptions, url: string): string {
+  const place = formatAddress(listen);
+  if (url.endsWith(`//${place}`)) return "";
+  const isLocal = isUnspecified(listen.host) && isLoopback(readAddress(url.slice(7))?.host ?? "");
+  const more = "; before other nodes join, start it with --advertise and the address they reach";
+  return ` and listens on ${place}${isLocal ? more : ""}`;
 }
 
-function startHint(error: unknown, { listen, dir }: NodeOptions): string | undefined {
-  switch ((error as { code?: string }).code) {
-    case "EADDRINUSE":
-      return `Another program listens on ${listen.host}:${listen.port}. Choose another port with --listen.`;
-    case "EADDRNOTAVAIL":
-      return `This machine has no address ${listen.host}. Use one of its own.`;
-    case "EACCES":
-    case "EROFS":
-      return `Is ${dir} writable for this user?`;
-    default:
-      return undefined;
+/** What ended a node that was running: the disk, what an operator must settle, or a mistake of ours. */
+export function hadToStop(id: string, reason: Error): Error {
+  const text = `node ${id} had to stop: ${reason.message}`;
+  const { errno, code } = reason as { errno?: unknown; code?: unknown };
+  const isSystem = typeof errno === "number" || code === "ERR_SQLITE_ERROR";
+  if (isSystem || reason instanceof StorageError || reason instanceof CorruptionError) {
+    return new Failure(text, "Look at its disk, then start it again.", 1, { cause: reason });
   }
+  if (reason instanceof ClientError) return new Failure(text, undefined, 1, { cause: reason });
+  const bug = new Error(text, { cause: reason });
+  if (reason.stack !== undefined) bug.stack = reason.stack;
+  return bug;
+}
+
+function cannotStart(error: unknown, options: NodeOptions): Error {
+  const text = `node ${options.id} cannot start: ${messageOf(error)}`;
+  return new Failure(text, startHint(error, options), 1, { cause: error });
+}
+
+async function interruption(signal: AbortSignal): Promise<undefined> {
+  if (signal.aborted) return undefined;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  return undefined;
+}
+
+function startHint(error: unknown, { dir }: NodeOptions): string | undefined {
+  const cause = (error as { cause?: { code?: string } }).cause;
+  const code = (error as { code?: string }).code ?? cause?.code ?? "";
+  const isDenied = ["EACCES", "EPERM", "EROFS"].includes(code);
+  if (isDenied || /unable to open database file|readonly database/.test(messageOf(error))) {
+    return `Can this user read and write ${dir} and all that is in it?`;
+  }
+  return undefined;
 }
 
 /** Checks what can be checked before anything is touched. */
@@ -234,6 +277,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     id: flags.id,
     dir: flags.dir,
     listen: parseAddress(flags.listen, "--listen"),
+    advertise: advertised(flags, cluster),
     cluster,
     kind: kindOf(flags.id, kind, cluster),
     moved: flags.moved === undefined ? undefined : parseMembers(flags.moved, "--moved", flags.id),
@@ -245,9 +289,7 @@ export function nodeOptions(flags: Flags, terminal: Terminal): NodeOptions {
     tls: tlsFiles(flags),
     applyDelayMs: applyDelay(flags, kind, cluster),
     logRetentionBytes: parseSize(flags.keepLog, "--keep-log"),
-    statementMs: Math.round(
-      parseNumber(flags.statementTimeout, "--statement-timeout", statementSeconds) * 1000,
-    ),
+    statementMs: parseDuration(flags.statementTimeout, "--statement-timeout", statementBounds),
     syncBytesPerSecond: parseSize(flags.syncRate, "--sync-rate"),
     readers: Math.round(parseNumber(flags.readers, "--readers", { min: 1, max: readersMax })),
     onEvent: (line) => say(terminal, line),
@@ -261,7 +303,7 @@ function applyDelay(
   cluster: readonly MemberSpec[] | undefined,
 ): number | undefined {
   if (text === undefined) return undefined;
-  const delayMs = parseDuration(text, "--apply-delay", limits.applyDelayMsMax);
+  const delayMs = parseDuration(text, "--apply-delay", { max: limits.applyDelayMsMax });
   const is = kindOf(id, kind, cluster) ?? (join === undefined ? undefined : "voter");
   if (is === undefined || is === "learner") return delayMs;
   throw misuse(
@@ -337,12 +379,26 @@ function kindOf(
 
 /** A URL is what people copy; the node wants host and port. */
 function parseNode(text: string, flag: string): string {
-  const address = text
+  const place = text
     .trim()
     .replace(/^https?:\/\//, "")
     .replace(/\/$/, "");
-  parseAddress(address, flag);
-  return address;
+  return formatAddress(parseAddress(place, flag));
+}
+
+/** What the others are told, which must be what the list of members says. */
+function advertised(
+  { id, advertise }: Flags,
+  cluster: readonly MemberSpec[] | undefined,
+): string | undefined {
+  if (advertise === undefined) return undefined;
+  const address = parseMemberAddress(advertise, "--advertise");
+  const listed = cluster?.find((member) => member.id === id)?.address ?? address;
+  if (listed === address) return address;
+  throw misuse(
+    `--advertise says ${address}, --cluster says ${id}=${listed}`,
+    "Give both the address that the other nodes reach, or leave --advertise out.",
+  );
 }
 
 function parseNumber(text: string, flag: string, bounds: { min: number; max: number }): number {

@@ -214,5 +214,15 @@ test("start checks its options before anything is touched", () => {
   check({ keepLog: "99999999G" }, /more than there is/);
   check({ readers: "0" }, /from 1/);
   // As a timer it would fire at once.
-  check({ statementTimeout: "9999999" }, /from 0.01 to/);
+  check({ statementTimeout: "9999999" }, /from 10ms to 1d/);
+  check({ statementTimeout: "soon" }, /is not a duration/);
+  check({ advertise: "0.0.0.0:7001" }, /stands for all addresses/);
+  check({ advertise: "h:2", cluster: "a=h:1" }, /--advertise says h:2, --cluster says a=h:1/);
+  for (const [text, ms] of [
+    ["5s", 5_000],
+    ["500ms", 500],
+    ["2", 2_000],
+  ] as const) {
+    assert.equal(nodeOptions({ ...flags, statementTimeout: text }, terminal).statementMs, ms);
+  }
 });

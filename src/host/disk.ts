@@ -14,7 +14,7 @@
  */
 
 import { close, constants, fdatasync, fstat, fsync, ftruncate, open, read, writev } from "node:fs";
-import { access, mkdir, readdir, rename, unlink } from "node:fs/promises";
+import { access, mkdir, readdir, rename, stat, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { messageOf, StorageError } from "../base/errors.ts";
@@ -109,7 +109,7 @@ export class RealDisk implements Disk {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    const first = await told("make directory", path, mkdir(path, { recursive: true, mode: 0o700 }));
+    const first = await told("make directory", path, makePath(resolve(path)));
     if (first === undefined) return;
     // `first` is the topmost directory that was made; each name below it lives in the directory above.
     const top = dirname(resolve(first));
@@ -201,6 +201,27 @@ class RealFile implements DiskFile {
     if (this.#closed) return;
     this.#closed = true;
     await told("close", this.path, closeAsync(this.#fd));
+  }
+}
+
+/**
+ * Makes `path` and what is missing above it; resolves with the topmost directory that was made. Not the recursive
+ * `mkdir` of Node: where the parent is there and the system says ENOENT all the same, as under /proc, that never ends.
+ */
+async function makePath(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+    return path;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") {
+      if ((await stat(path)).isDirectory()) return undefined;
+      throw error;
+    }
+    const above = dirname(path);
+    if (!isNotThere(error) || above === path) throw error;
+    const first = await makePath(above);
+    await mkdir(path, { mode: 0o700 });
+    return first ?? path;
   }
 }
 

@@ -15,6 +15,7 @@
 
 import { connect, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { readAddress } from "../base/address.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 import { certificateFault, explainTls, TlsError, type TlsIdentity, tlsHint } from "./tls.ts";
@@ -141,14 +142,6 @@ export class Wire {
   }
 }
 
-/** `host:port`, IPv6 hosts in brackets. Throws ProtocolError. */
-export function parseAddress(address: string): { host: string; port: number } {
-  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[2]);
-  if (match === null || port > 65_535) throw new ProtocolError(`not an address: ${address}`);
-  return { host: match[1]!.replace(/^\[|\]$/g, ""), port };
-}
-
 /**
  * Connects to `address` and upgrades to `protocol`. Rejects with the system's error, with ProtocolError when the
  * other side does not agree (TlsError when that is about TLS), and with the signal's reason when it aborts first.
@@ -161,7 +154,8 @@ export function dialUpgrade(
 ): Promise<Wire> {
   return new Promise<Wire>((resolve, reject) => {
     signal.throwIfAborted();
-    const place = parseAddress(address);
+    const place = readAddress(address);
+    if (place === undefined) throw new ProtocolError(`not an address: ${address}`);
     const socket = tls === undefined ? connect({ ...place, noDelay: true }) : tls.dial(place);
     let answer = Buffer.alloc(0);
     const settle = (): void => {

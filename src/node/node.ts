@@ -53,7 +53,7 @@ export type NodeEvents = {
   keepWanted(from: Lsn): void;
   /** A message was taken in: somebody may have copied something. */
   stepped(): void;
-  /** The log failed. The node must stop. */
+  /** The log failed, or one of those who were told threw: the disk, or a bug. The node must stop. */
   failed(error: Error): void;
 };
 

@@ -1,6 +1,7 @@
 /** The real database of a node: files, locks, processes. Its simulated twin is in sim/. */
 
 import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { assert } from "../base/assert.ts";
 import { contentOf } from "../db/process/content/content.ts";
 import { ReaderPool } from "../db/process/reader-pool.ts";
@@ -15,9 +16,9 @@ import { StagedImage } from "../db/served/staging.ts";
 import { limits } from "../limits.ts";
 import type { DatabaseDriver } from "./driver.ts";
 
-const writerMain = new URL("children/writer-main.ts", import.meta.url).pathname;
-const contentMain = new URL("children/content-main.ts", import.meta.url).pathname;
-const readerMain = new URL("children/reader-main.ts", import.meta.url).pathname;
+const writerMain = fileURLToPath(new URL("children/writer-main.ts", import.meta.url));
+const contentMain = fileURLToPath(new URL("children/content-main.ts", import.meta.url));
+const readerMain = fileURLToPath(new URL("children/reader-main.ts", import.meta.url));
 
 export function realDriver(options: {
   readonly statementMs: number;

@@ -8,6 +8,7 @@
  */
 
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { CorruptionError } from "../../src/base/errors.ts";
 import { formatHash } from "../../src/base/hash.ts";
 import { Prng } from "../../src/base/prng.ts";
@@ -26,7 +27,9 @@ import { Mirror, type Told } from "./mirror.ts";
 import { Witness } from "./witness.ts";
 
 /** Main module of the writer process of a node. */
-const nodeWriter = new URL("../../src/node/children/writer-main.ts", import.meta.url).pathname;
+const nodeWriter = fileURLToPath(
+  new URL("../../src/node/children/writer-main.ts", import.meta.url),
+);
 
 /** Tells the story of a seed; throws what went wrong. `main`: of the writer processes. */
 export async function leadStory(seed: number, main = nodeWriter, leads = 5): Promise<void> {

@@ -3,10 +3,11 @@
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { sleep, type TestCluster } from "./cluster.ts";
 import { Load } from "./load.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 export type BackupCost = {
   /** Acknowledged writes per second, one number per turn. */

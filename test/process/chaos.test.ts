@@ -5,9 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { run } from "./command.ts";
 
-const main = new URL("../../chaos/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../chaos/main.ts", import.meta.url));
 const base = [main, "--minutes", "0.1", "--clients", "4", "--seed", "1"];
 
 type Result = { ok: boolean; acked: number; faults: number; lost: number; violations: string[] };

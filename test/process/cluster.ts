@@ -10,10 +10,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Links } from "../../chaos/network/links.ts";
 import type { ClusterStatus, NodeStatus } from "../../src/node/report/node-status.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 export type TestNode = {
   readonly id: string;

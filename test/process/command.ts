@@ -1,8 +1,9 @@
 /** Runs a verb of the command line as its users do: a process, its output, its exit status. */
 
 import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string };
 

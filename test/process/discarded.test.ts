@@ -6,10 +6,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { newLeader, startMode } from "./modes.ts";
 import { execute, rowsOf } from "./sql.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 function discarded(...args: string[]): { status: number | null; text: string } {
   const all = [main, "discarded", ...args];

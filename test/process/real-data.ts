@@ -3,9 +3,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
 
 const dataDir: string =
-  process.env["PACELINE_TEST_DATA"] ?? new URL("../../../shared/data/", import.meta.url).pathname;
+  process.env["PACELINE_TEST_DATA"] ??
+  fileURLToPath(new URL("../../../shared/data/", import.meta.url));
 
 /** Why tests that need the data are skipped; false when they run. */
 export const missingData: string | false = existsSync(join(dataDir, "chinook.sqlite"))

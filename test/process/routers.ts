@@ -1,9 +1,10 @@
 /** Routers as processes, for tests: started with the command that users type. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { freePorts, sleep } from "./cluster.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 export class TestRouter {
   readonly url: string;

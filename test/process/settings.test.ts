@@ -6,10 +6,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { defaultSettings, type Settings } from "../../src/vocabulary.ts";
 import { TestCluster } from "./cluster.ts";
 
-const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 function configure(url: string, ...pairs: string[]): { status: number | null; text: string } {
   const args = [main, "configure", "--url", url, "--json", ...pairs];

@@ -5,10 +5,11 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { freePorts, sleep, TestCluster } from "./cluster.ts";
 import { shopUnderFire } from "./shop.ts";
 
-const configuration = new URL("../../examples/haproxy/haproxy.cfg", import.meta.url).pathname;
+const configuration = fileURLToPath(new URL("../../examples/haproxy/haproxy.cfg", import.meta.url));
 const found = spawnSync("haproxy", ["-v"]).status === 0;
 if (!found && process.env["CI"] !== undefined) throw new Error("CI needs haproxy; see .ci/run");
 const skip = found

@@ -59,6 +59,10 @@ function checkFile(file: SourceFile): Finding[] {
       "a conflict was left unresolved",
     );
   }
+  // It is percent-encoded: under a folder with a space in its name there is no such file.
+  for (const { line } of matches(file, /import\.meta\.url\s*\)\s*\.pathname/g)) {
+    add(line, "path", "the pathname of a URL is not a path; take fileURLToPath");
+  }
   const exported = [...exportedNames(file)];
   if (exported.length > exportsMax && !dictionaries.includes(file.path)) {
     add(0, "exports", `${exported.length} exports, at most ${exportsMax}`);

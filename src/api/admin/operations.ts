@@ -7,6 +7,7 @@
  */
 
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { formatAddress, isUnspecified, readAddress } from "../../base/address.ts";
 import { ClientError } from "../../base/errors.ts";
 import { discardedName } from "../../node/discarded/discarded-store.ts";
 import { isPriority, priorityMax } from "../../raft/rule/priority.ts";
@@ -21,8 +22,6 @@ import type { Backend } from "../backend.ts";
 import { sendJson } from "../errors.ts";
 import { type JsonObject, parseJsonObject } from "../json-body.ts";
 import { withNulls } from "./probes.ts";
-
-const addressPattern = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
 
 export function addOperationRoutes(app: FastifyInstance, backend: Backend): void {
   // With each route and not by the path: a path has many spellings that lead to the same route.
@@ -130,14 +129,19 @@ function decodeKind(body: JsonObject): MemberKind {
 }
 
 function decodeAddress(value: unknown): string {
-  const match = typeof value === "string" ? addressPattern.exec(value) : null;
-  if (
-    typeof value !== "string" ||
-    match === null ||
-    Number(match[1]) > 65_535 ||
-    match[1] === "0"
-  ) {
-    throw new ClientError("BAD_REQUEST", "address must be host:port, such as 10.0.0.4:7001");
+  const address = typeof value === "string" ? readAddress(value) : undefined;
+  if (address === undefined || address.port === 0) {
+    throw new ClientError(
+      "BAD_REQUEST",
+      "address must be HOST:PORT, such as 10.0.0.4:7001 or [fd00::4]:7001",
+    );
   }
-  return value;
+  if (isUnspecified(address.host)) {
+    throw new ClientError(
+      "BAD_REQUEST",
+      `${value} stands for all addresses of a machine, and no node can connect to it; give the address that the ` +
+        `other nodes reach, such as 10.0.0.4:${address.port} (a node that joins takes it from --advertise)`,
+    );
+  }
+  return formatAddress(address);
 }

@@ -1,5 +1,7 @@
 /** Why a node cannot listen, in words that say what to do. */
 
+import { type Address, formatAddress } from "../../base/address.ts";
+
 export type ListenFailure = "in-use" | "not-allowed" | "no-such-address" | "other";
 
 const failures: Readonly<Record<string, readonly [why: ListenFailure, say: string]>> = {
@@ -8,8 +10,11 @@ const failures: Readonly<Record<string, readonly [why: ListenFailure, say: strin
     "is in use by another program, perhaps by this node started twice; stop that, or listen elsewhere with --listen",
   ],
   EACCES: ["not-allowed", "may not be used by this user; take a port above 1023"],
-  EADDRNOTAVAIL: ["no-such-address", "is not an address of this machine; 0.0.0.0 listens on all"],
-  ENOTFOUND: ["no-such-address", "is not a known host; 0.0.0.0 listens on all addresses"],
+  EADDRNOTAVAIL: [
+    "no-such-address",
+    "is not an address of this machine; give --listen one that is",
+  ],
+  ENOTFOUND: ["no-such-address", "is not a known host; give --listen an address of this machine"],
 };
 
 export class ListenError extends Error {
@@ -21,9 +26,9 @@ export class ListenError extends Error {
     this.why = why;
   }
 
-  static from(cause: unknown, { host, port }: { host: string; port: number }): ListenError {
+  static from(cause: unknown, { host, port }: Address): ListenError {
     const { code, message } = cause as NodeJS.ErrnoException;
     const [why, say] = failures[code ?? ""] ?? ["other", `cannot be listened on: ${message}`];
-    return new ListenError(why, `${host}:${port} ${say}`, { cause });
+    return new ListenError(why, `${formatAddress({ host, port })} ${say}`, { cause });
   }
 }

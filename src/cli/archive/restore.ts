@@ -16,7 +16,7 @@ import {
   settingsPhrase,
 } from "../operate/settings-text.ts";
 import { Failure, formatSeconds, misuse, plural, type Terminal } from "../terminal.ts";
-import { parseAddress } from "./flags.ts";
+import { parseMemberAddress } from "./flags.ts";
 
 type Flags = {
   readonly id: string;
@@ -55,6 +55,7 @@ Example: a cluster of three from a backup
 and on two other machines, with empty directories:
   paceline start --id b --dir /var/lib/paceline --listen 10.0.0.2:7001 --join 10.0.0.1:7001
   paceline start --id c --dir /var/lib/paceline --listen 10.0.0.3:7001 --join 10.0.0.1:7001
+Nodes across a network need a secret as well, the same file for all: paceline start --help says how to make one.
 
 The new cluster has the settings that the backup carries (older backups carry none: the default ones), but leaders are
 elected: where an operator appointed them, say so again when the others have joined: paceline configure
@@ -72,7 +73,7 @@ Exit status: 0 when the directory is complete and on the disk.`,
           "1 to 32 characters of a-z 0-9 _ -",
         );
       }
-      parseAddress(flags.listen, "--listen");
+      const address = parseMemberAddress(flags.listen, "--listen");
       const wanted = parseSettings(pairsOf(flags.settings));
       completeSettings(wanted);
       let progress: Progress | undefined;
@@ -80,7 +81,7 @@ Exit status: 0 when the directory is complete and on the disk.`,
       try {
         const { label, clusterId, settings, changes } = await restoreBackup({
           ...{ path, dir: flags.dir.replace(/\/+$/, ""), disk: new RealDisk() },
-          ...{ id: nodeId(flags.id), address: flags.listen, settings: wanted },
+          ...{ id: nodeId(flags.id), address, settings: wanted },
           onProgress: (done, total) => {
             progress ??= new Progress(terminal, total, "pages");
             progress.rows(done - shown, "");

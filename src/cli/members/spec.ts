@@ -6,6 +6,7 @@
  */
 
 import { type MemberKind, memberKinds, nodeIdPattern } from "../../vocabulary.ts";
+import { parseMemberAddress } from "../archive/flags.ts";
 import { misuse } from "../terminal.ts";
 
 /** One member of a list. */
@@ -47,16 +48,6 @@ export function parseMembers(text: string, flag: string, own: string): MemberSpe
   return members;
 }
 
-/** Reads HOST:PORT. */
-export function parseAddress(text: string, flag: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/\s]+)):(\d{1,5})$/.exec(text.trim());
-  const port = Number(match?.[3]);
-  if (match === null || port < 1 || port > 65_535) {
-    throw misuse(`${flag}: "${text}" is not HOST:PORT`, "For example 127.0.0.1:7001 or [::1]:7001");
-  }
-  return { host: (match[1] ?? match[2])!, port };
-}
-
 function parseMember(part: string, flag: string): MemberSpec {
   const [id = "", place] = part.split("=", 2);
   if (place === undefined || !nodeIdPattern.test(id)) {
@@ -67,7 +58,7 @@ function parseMember(part: string, flag: string): MemberSpec {
   }
   const slash = place.indexOf("/");
   const address = slash < 0 ? place : place.slice(0, slash);
-  parseAddress(address, flag);
+  parseMemberAddress(address, flag);
   return slash < 0
     ? { id, address }
     : { id, address, kind: parseKind(place.slice(slash + 1), flag) };

@@ -6,6 +6,7 @@
  */
 
 import type { Command } from "commander";
+import { formatAddress, readAddress } from "../../base/address.ts";
 import { messageOf } from "../../base/errors.ts";
 import { RealClock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
@@ -68,7 +69,10 @@ async function runRouter(options: RouterOptions, terminal: Terminal): Promise<vo
   const router = await Router.start(options).catch((cause: unknown) => {
     throw new Failure(`the router cannot start: ${messageOf(cause)}`, undefined, 1, { cause });
   });
-  say(terminal, `the router serves at http://${hostText(options.listen.host)}:${router.port}`);
+  say(
+    terminal,
+    `the router serves at http://${formatAddress({ ...options.listen, port: router.port })}`,
+  );
   if (!terminal.signal.aborted) {
     await new Promise((resolve) =>
       terminal.signal.addEventListener("abort", resolve, { once: true }),
@@ -80,9 +84,8 @@ async function runRouter(options: RouterOptions, terminal: Terminal): Promise<vo
 }
 
 function routerOptions(flags: Flags, terminal: Terminal): RouterOptions {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/\s]+)):(\d{1,5})$/.exec(flags.listen.trim());
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
+  const listen = readAddress(flags.listen.trim());
+  if (listen === undefined) {
     throw misuse(`--listen: "${flags.listen}" is not HOST:PORT`, "For example 127.0.0.1:7000");
   }
   const nodes = flags.nodes.split(",").map((text) => parseUrl(text.trim()));
@@ -94,7 +97,7 @@ function routerOptions(flags: Flags, terminal: Terminal): RouterOptions {
     throw misuse(`--max-lag: "${flags.maxLag}" is not a number of ms`, "For example 1000");
   }
   return {
-    listen: { host: (match[1] ?? match[2])!, port },
+    listen,
     nodes,
     prefer: (flags.prefer ?? "").split(",").filter((name) => name.trim() !== ""),
     waitMs: seconds * 1000,
@@ -110,10 +113,6 @@ function parseUrl(text: string): string {
   const url = URL.parse(full);
   if (url !== null && /^https?:$/.test(url.protocol) && url.host !== "") return url.origin;
   throw misuse(`--nodes: "${text}" is not the URL of a node`, "It looks like http://10.0.0.1:7001");
-}
-
-function hostText(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function say(terminal: Terminal, line: string): void {

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { ClientError } from "../../base/errors.ts";
 import type { Unit } from "../sql/request.ts";
 import { newDatabase, unit } from "../sql/test-database.ts";
 import { openScratch } from "./connection.ts";
 import { ReaderPool, type ReadOutcome } from "./reader-pool.ts";
 
-const main = new URL("./test-reader-main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("./test-reader-main.ts", import.meta.url));
 const runaway = unit(
   "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n",
 );

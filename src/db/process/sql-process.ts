@@ -22,6 +22,9 @@ export type SqlProcessListener = {
 
 const clock = new RealClock();
 
+/** A stray SIGUSR1 would open a debugger, to anybody on this machine. */
+const nodeFlags = ["--disable-warning=ExperimentalWarning", "--disable-sigusr1"];
+
 export class SqlProcess {
   readonly #child: ChildProcess;
   readonly #channel: Channel;
@@ -37,7 +40,7 @@ export class SqlProcess {
     this.#listener = listener;
     this.#progress = new ProgressFile();
     // The child is told whose it is: should we die before it has come up, it could not find out.
-    const args = ["--disable-warning=ExperimentalWarning", main, String(process.pid)];
+    const args = [...nodeFlags, main, String(process.pid)];
     this.#child = spawn(process.execPath, args, {
       stdio: ["ignore", "ignore", "inherit", "pipe", this.#progress.fd],
     });

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { StorageError } from "../../base/errors.ts";
 import { lsn, term } from "../../vocabulary.ts";
 import type { RunSession } from "../sql/group-commit.ts";
@@ -10,7 +11,7 @@ import type { Unit } from "../sql/request.ts";
 import { newDatabase, unit } from "../sql/test-database.ts";
 import { Writer, type WriterRun } from "./writer.ts";
 
-const main = new URL("./test-writer-main.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("./test-writer-main.ts", import.meta.url));
 const runaway = unit(
   "insert into t with recursive n(x) as (select 1 union all select x + 1 from n) select x from n where x < 0",
 );

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { serialize } from "node:v8";
 import type { Batch } from "../../../test/db/leader.ts";
 import {
@@ -29,7 +30,8 @@ import { Served } from "./served.ts";
 
 const accounts = 40;
 const sum = accounts * 100;
-const fixture = (name: string) => new URL(`../../../test/db/${name}`, import.meta.url).pathname;
+const fixture = (name: string) =>
+  fileURLToPath(new URL(`../../../test/db/${name}`, import.meta.url));
 
 type ReaderReport = { reads: number; lastLsn: number; problems: string[] };
 

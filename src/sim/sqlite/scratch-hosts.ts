@@ -5,13 +5,14 @@
  */
 
 import { statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { StorageError } from "../../base/errors.ts";
 import { SqlProcess } from "../../db/process/sql-process.ts";
 import type { RunRequest } from "../../db/process/writer-messages.ts";
 import type { Recording } from "../../db/record/recording.ts";
 import type { FromHost, ToHost } from "./scratch-messages.ts";
 
-const main = new URL("scratch-host.ts", import.meta.url).pathname;
+const main = fileURLToPath(new URL("scratch-host.ts", import.meta.url));
 /** Scratches that a host has held when it is replaced: none of them is ever closed. */
 const scratchesMax = 60;
 

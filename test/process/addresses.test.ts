@@ -1,0 +1,119 @@
+// Addresses of every kind: IPv6, all addresses of a machine, and a node that comes back at another one.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { ClusterStatus } from "../../src/node/report/node-status.ts";
+import { freePorts } from "./cluster.ts";
+import { paceline } from "./command.ts";
+import { eventually, ServingProcess } from "./node-process.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "paceline-addresses-"));
+const running: ServingProcess[] = [];
+after(async () => {
+  await Promise.all(running.map((node) => node.stop("SIGKILL")));
+  rmSync(dir, { recursive: true, force: true });
+});
+
+function serving(...args: readonly string[]): ServingProcess {
+  const node = new ServingProcess(...args);
+  running.push(node);
+  return node;
+}
+
+function start(id: string, ...args: readonly string[]): ServingProcess {
+  return serving("start", "--id", id, "--dir", join(dir, id), "--readers", "1", ...args);
+}
+
+async function status(url: string): Promise<ClusterStatus> {
+  const response = await fetch(`${url}/status`, { signal: AbortSignal.timeout(5_000) });
+  return (await response.json()) as ClusterStatus;
+}
+
+const hasIpv6 = await new Promise<boolean>((resolve) => {
+  const server = createServer().on("error", () => resolve(false));
+  server.listen(0, "::1", () => server.close(() => resolve(true)));
+});
+
+test("nodes, followers, routers and commands find each other by IPv6 addresses", {
+  skip: !hasIpv6,
+}, async () => {
+  const [p1, p2, p3, p4] = await freePorts(4);
+  const a = start("six", "--listen", `[::1]:${p1}`);
+  const url = `http://[::1]:${p1}`;
+  assert.equal((await a.says(/six serves at (\S+)\n/))[1], url);
+  await a.says(/six \(this node\) leads/);
+  const b = start("seven", "--listen", `[::1]:${p2}`, "--join", `[::1]:${p1}`);
+  const f = start("eight", "--listen", `[::1]:${p3}`, "--follow", `http://[::1]:${p2}/`);
+  const router = serving("router", "--listen", `[::1]:${p4}`, "--nodes", `http://[::1]:${p1}`);
+  assert.equal((await router.says(/the router serves at (\S+)\n/))[1], `http://[::1]:${p4}`);
+  await eventually("seven is a voter", async () =>
+    (await status(url)).nodes.some((n) => n.id === "seven" && n.kind === "voter" && n.reachable)
+      ? true
+      : undefined,
+  );
+  await eventually("eight follows", async () =>
+    (await status(url)).nodes.some((n) => n.id === "eight" && n.reachable) ? true : undefined,
+  );
+  const { nodes } = await status(url);
+  const urls = Object.fromEntries(nodes.map((n) => [n.id, n.url]));
+  assert.deepEqual(urls, {
+    six: url,
+    seven: `http://[::1]:${p2}`,
+    eight: `http://[::1]:${p3}`,
+  });
+  const write = "CREATE TABLE t (x); INSERT INTO t VALUES (42)";
+  const written = await paceline("shell", "--url", `http://[::1]:${p4}`, "-c", write);
+  assert.equal(written.code, 0, written.stderr);
+  const read = await eventually("eight has the row", async () => {
+    const ran = await paceline("shell", "--url", `http://[::1]:${p3}`, "-c", "SELECT x FROM t");
+    return ran.stdout.includes("42") ? ran : undefined;
+  });
+  assert.equal(read.code, 0);
+  for (const node of [f, b, router, a]) await node.stop();
+  // A later start finds nothing to complain about.
+  const again = start("six", "--listen", `[::1]:${p1}`);
+  await again.says(/six serves at/);
+  assert.doesNotMatch(again.output, /looks for it|looked for/);
+  await again.stop();
+});
+
+test("a node that listens on all addresses tells the others one that can be reached", async () => {
+  const [p1, p2] = await freePorts(2);
+  writeFileSync(join(dir, "secret"), "s3cret\n");
+  const secret = ["--secret-file", join(dir, "secret")];
+  const alone = start("all", "--listen", `0.0.0.0:${p1}`, ...secret);
+  const [line] = await alone.says(/all serves at .*\n/);
+  assert.match(line, new RegExp(`http://127.0.0.1:${p1} and listens on 0.0.0.0:${p1}; before`));
+  const own = `http://127.0.0.1:${p1}`;
+  await alone.says(/leads/);
+  assert.equal((await status(own)).nodes[0]!.url, own);
+
+  const lost = start("b", "--listen", `0.0.0.0:${p2}`, "--join", `127.0.0.1:${p1}`, ...secret);
+  await assert.rejects(lost.says(/serves at/), /--advertise HOST:\d+/);
+  assert.equal(lost.child.exitCode, 1);
+
+  const named = ["--advertise", `localhost:${p2}`, "--join", `127.0.0.1:${p1}`, ...secret];
+  const b = start("b", "--listen", `0.0.0.0:${p2}`, ...named);
+  await b.says(/b serves at http:\/\/localhost/);
+  const member = await eventually("b is a member", async () =>
+    (await status(own)).nodes.find((n) => n.id === "b" && n.kind === "voter"),
+  );
+  assert.equal(member.url, `http://localhost:${p2}`);
+  // What it is known by stays, without a word about it.
+  await b.stop();
+  const later = start("b", "--listen", `0.0.0.0:${p2}`, ...secret);
+  await later.says(new RegExp(`b serves at http://localhost:${p2} and listens on 0.0.0.0`));
+  const refused = await paceline("add", "c", "0.0.0.0:7001", "--url", own);
+  assert.equal(refused.code, 2);
+  const asked = await fetch(`${own}/admin/members`, {
+    method: "POST",
+    body: JSON.stringify({ id: "c", address: `[::]:7001` }),
+  });
+  assert.equal(asked.status, 400);
+  await later.stop();
+  await alone.stop();
+});
