@@ -24,6 +24,8 @@ export class FakeNode {
   faults: (Fault | undefined)[] = [];
   /** SQL of every statement that was run. */
   readonly ran: string[] = [];
+  /** Bytes of the largest request. */
+  largest = 0;
   url = "";
 
   constructor() {
@@ -32,6 +34,7 @@ export class FakeNode {
       request.on("data", (chunk: Buffer) => chunks.push(chunk));
       request.on("end", () => {
         const text = Buffer.concat(chunks).toString();
+        this.largest = Math.max(this.largest, text.length);
         const answer = this.#answer(`${request.method} ${request.url}`, text);
         if (answer === undefined) return void request.socket.destroy();
         response.writeHead(answer.status, {

@@ -1,12 +1,11 @@
 /**
  * Carries a database into a cluster: tables, rows, indexes, views, triggers, in that order.
  *
- * Each chunk of rows is one transaction. When its outcome stays unknown, it is sent again with INSERT OR IGNORE:
- * rows travel with their rowid or primary key, and a chunk is all or nothing, so the second copy either meets none of
- * its rows or all of them and cannot double one. Because OR IGNORE would also hide a row that is refused for another
- * reason, tables with a repeated chunk are counted at the end.
+ * Each chunk of rows is one transaction and happens exactly once (ledger.ts). A chunk that is refused is sent again
+ * with a statement for each row: in that form it may go through, where a statement took too long; or the row that is
+ * to blame is known by name.
  *
- * Foreign keys need no order: SQLite does not enforce them unless a connection asks for it, and ours does not.
+ * Foreign keys need no order: our streams turn them off, and the file was asked before (foreign-keys.ts).
  *
  * When anything fails, what was created is dropped again. What --replace dropped is gone.
  */
@@ -14,28 +13,32 @@
 import type { DatabaseSync } from "node:sqlite";
 import { messageOf } from "../../base/errors.ts";
 import { quoted } from "../../db/sql/quoted.ts";
-import type { WireStmt } from "../remote/hrana.ts";
+import type { WireResult, WireStmt } from "../remote/hrana.ts";
 import { Refused } from "../remote/remote.ts";
 import { Failure, plural } from "../terminal.ts";
+import { settingOf } from "./fts5.ts";
+import { Ledger } from "./ledger.ts";
 import type { PatientSql } from "./patient.ts";
 import type { Piece, Plan, TablePlan } from "./plan.ts";
 import type { Progress } from "./progress.ts";
-import { chunksOf } from "./rows.ts";
+import { Chunk, chunksOf } from "./rows.ts";
 
 export class Importer {
   readonly #db: DatabaseSync;
   readonly #plan: Plan;
   readonly #sql: PatientSql;
+  readonly #ledger: Ledger;
   readonly #progress: Progress;
   /** Tables and views we made, to be dropped if we fail. */
   readonly #created: Piece[] = [];
-  /** Tables with a chunk that was sent twice. */
-  readonly #repeated = new Set<TablePlan>();
+  /** There may be a ledger. */
+  #isOpen = false;
 
   constructor(db: DatabaseSync, plan: Plan, sql: PatientSql, progress: Progress) {
     this.#db = db;
     this.#plan = plan;
     this.#sql = sql;
+    this.#ledger = new Ledger(sql);
     this.#progress = progress;
   }
 
@@ -52,7 +55,6 @@ export class Importer {
     try {
       await this.#createTables(inTheWay);
       for (const table of this.#plan.tables) await this.#copyRows(table);
-      await this.#checkRepeated();
       await this.#finish();
     } catch (error) {
       throw await this.#undo(error);
@@ -75,52 +77,76 @@ export class Importer {
     const isShadow = ({ name }: Piece): boolean => this.#plan.shadows.includes(name);
     const drops = [...inTheWay]
       .sort((a, b) => Number(isShadow(a)) - Number(isShadow(b)))
-      .sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type))
-      .map(({ type, name }) => dropIfExists(type, name));
+      .sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
     const { tables } = this.#plan;
-    const creates = [...drops, ...tables.map(({ sql }) => ({ sql }))];
-    if (creates.length === 0) return;
     try {
-      await this.#sql.transaction(creates, async () => {
-        // The first try was all or nothing. Without drops, one of its tables tells for all; with drops, the table
-        // may be the old one as well as the new one, and dropping either is right.
-        if (drops.length === 0) return (await this.#exists(tables[0])) ? undefined : creates;
-        return [...tables.map(({ name }) => dropIfExists("table", name)), ...creates];
-      });
+      await this.#ledger.open([...drops.map(dropIfExists), ...tables.map(({ sql }) => ({ sql }))]);
     } catch (error) {
       // Refused: nothing was made, and what has our names now belongs to someone else.
-      if (!(error instanceof Refused)) this.#created.push(...tables);
+      if (error instanceof Refused) throw this.#named([undefined, ...drops, ...tables], error);
+      this.#created.push(...tables);
+      this.#isOpen = true;
       throw error;
     }
     this.#created.push(...tables);
+    this.#isOpen = true;
+  }
+
+  /** The failure, with the piece whose statement failed. */
+  #named(pieces: readonly (Piece | undefined)[], error: Refused): Failure {
+    const piece = pieces[error.statement ?? -1];
+    if (piece === undefined) return error;
+    const text = `${piece.type} ${piece.name}: ${error.message}`;
+    return new Failure(text, error.hint, 1, { cause: error });
   }
 
   async #copyRows(table: TablePlan): Promise<void> {
-    if (table.rebuild) return;
-    for (const { stmts, rows } of chunksOf(this.#db, table, this.#plan.isUtf8)) {
-      const { repeated } = await this.#sql.transaction(stmts, async () => {
-        if (table.hasKey) return stmts.map(orIgnore);
-        throw new Failure(
-          `it is not known whether some rows of ${table.name} arrived, and they have no key to tell by`,
-          "Run the import again.",
-        );
-      });
-      if (repeated) this.#repeated.add(table);
-      this.#progress.rows(rows, table.name);
+    const { name, before, after } = table;
+    for (const setting of before) await this.#ledger.run([settingOf(name, setting)]);
+    if (table.rows > 0) {
+      const { isUtf8 } = this.#plan;
+      const source = { db: this.#db, table, isUtf8, ledger: this.#ledger.name };
+      let pieces = 0;
+      for (const chunk of chunksOf(source)) {
+        if (chunk instanceof Chunk) {
+          await this.#copyChunk(chunk, pieces > 0);
+          pieces = 0;
+          this.#progress.did(chunk.rows, chunk.bytes, name);
+        } else {
+          await this.#ledger.put(chunk);
+          pieces++;
+          this.#progress.did(0, chunk.bytes.byteLength, name);
+        }
+      }
     }
+    for (const setting of after) await this.#ledger.run([settingOf(name, setting)]);
   }
 
-  async #checkRepeated(): Promise<void> {
-    for (const { name, rows } of this.#repeated) {
-      const [row] = await this.#sql.query(`SELECT count(*) FROM ${quoted(name)}`);
-      if (Number(row?.[0]) === rows) continue;
-      throw new Failure(
-        `${name} should have ${rows} rows and has ${row?.[0]}; does someone write to it?`,
+  async #copyChunk(chunk: Chunk, hasPieces: boolean): Promise<void> {
+    const send = async (stmts: readonly WireStmt[]): Promise<void> => {
+      const results = await this.#ledger.run(
+        hasPieces ? [...stmts, this.#ledger.dropPieces] : stmts,
       );
+      checkCount(chunk, results?.slice(0, stmts.length));
+    };
+    try {
+      await send(chunk.statements());
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      try {
+        if (chunk.rows === 1) throw error;
+        await send(chunk.singly());
+      } catch (second) {
+        if (!(second instanceof Refused)) throw second;
+        // The first statement is the ledger's.
+        const at = (second.statement ?? 0) - 1;
+        const row = at >= 0 && at < chunk.rows ? chunk.nameOf(at) : chunk.name;
+        throw new Failure(`${row}: ${second.message}`, hintFor(second), 1, { cause: second });
+      }
     }
   }
 
-  /** Everything that stands on the rows. Each step can be repeated without harm. */
+  /** Everything that stands on the rows. */
   async #finish(): Promise<void> {
     const { tables, sequences, indexes, behaviours, marks } = this.#plan;
     const isOurs = (name: string): boolean => tables.some((table) => table.name === name);
@@ -129,52 +155,50 @@ export class Importer {
         { type: "text", value: name },
         { type: "integer", value: String(seq) },
       ] as const;
-      const stmts: WireStmt[] = [
+      await this.#ledger.run([
         { sql: "DELETE FROM sqlite_sequence WHERE name = ?", args: [value[0]] },
         { sql: "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", args: value },
-      ];
-      await this.#run(stmts, async () => false);
-    }
-    for (const { name } of tables.filter((table) => table.rebuild)) {
-      const sql = `INSERT INTO ${quoted(name)} (${quoted(name)}) VALUES ('rebuild')`;
-      await this.#run([{ sql }], async () => false);
+      ]);
     }
     for (const index of indexes) {
-      this.#progress.rows(0, `index ${index.name}`);
-      await this.#run([{ sql: index.sql }], async () => await this.#exists(index));
+      this.#progress.did(0, 0, `index ${index.name}`);
+      await this.#create(index);
     }
-    const views = behaviours.filter(({ type }) => type === "view");
-    this.#created.push(...views);
-    for (const piece of behaviours) {
-      await this.#run([{ sql: piece.sql }], async () => await this.#exists(piece));
-    }
-    for (const { pragma, value } of marks) {
-      await this.#run([{ sql: `PRAGMA ${pragma} = ${value}` }], async () => false);
-    }
+    this.#created.push(...behaviours.filter(({ type }) => type === "view"));
+    for (const piece of behaviours) await this.#create(piece);
+    const last = marks.map(({ pragma, value }) => ({ sql: `PRAGMA ${pragma} = ${value}` }));
+    // Repeating this one does no harm.
+    await this.#sql.cleanUp([...last, this.#ledger.drop]);
   }
 
-  async #run(stmts: readonly WireStmt[], isDone: () => Promise<boolean>): Promise<void> {
-    if (stmts.length === 0) return;
-    await this.#sql.transaction(stmts, async () => ((await isDone()) ? undefined : stmts));
-  }
-
-  async #exists(piece: Piece | undefined): Promise<boolean> {
-    const rows = await this.#sql.query("SELECT type, name FROM sqlite_schema");
-    return rows.some(([type, name]) => type === piece?.type && name === piece?.name);
+  async #create(piece: Piece): Promise<void> {
+    try {
+      await this.#ledger.run([{ sql: piece.sql }]);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      const text = `${piece.type} ${piece.name}: ${error.message}`;
+      throw new Failure(text, hintFor(error), 1, { cause: error });
+    }
   }
 
   /** Drops what was created. Returns the failure to throw. */
   async #undo(error: unknown): Promise<Failure> {
     const hint = error instanceof Failure ? error.hint : undefined;
     const message = messageOf(error);
-    if (this.#created.length === 0) return new Failure(message, hint, 1, { cause: error });
-    const stmts = [...this.#created].reverse().map(({ type, name }) => dropIfExists(type, name));
+    if (!this.#isOpen) return new Failure(message, hint, 1, { cause: error });
+    const left = [...this.#created].reverse();
     try {
-      await this.#sql.cleanUp(stmts);
+      this.#progress.note("removing what was imported so far");
+      await this.#sql.cleanUp([this.#ledger.drop]);
+      // One by one: each has all the time that the nodes give a statement.
+      for (const piece of [...left]) {
+        await this.#sql.cleanUp([dropIfExists(piece)]);
+        left.shift();
+      }
     } catch (second) {
       return new Failure(
         `${message}. Then what was imported so far could not be removed: ${messageOf(second)}`,
-        `Still there, whole or in part: ${this.#created.map(({ name }) => name).join(", ")}`,
+        `Still there, whole or in part: ${left.map(({ name }) => name).join(", ")}`,
         1,
         { cause: error },
       );
@@ -186,10 +210,19 @@ export class Importer {
   }
 }
 
-function dropIfExists(type: string, name: string): WireStmt {
+function dropIfExists({ type, name }: Piece): WireStmt {
   return { sql: `DROP ${type} IF EXISTS ${quoted(name)}` };
 }
 
-function orIgnore(stmt: WireStmt): WireStmt {
-  return { ...stmt, sql: stmt.sql.replace(/^INSERT/, "INSERT OR IGNORE") };
+/** Each row counts once, also in a table whose constraints would rather leave it out. */
+function checkCount(chunk: Chunk, results: readonly WireResult[] | undefined): void {
+  if (results === undefined) return;
+  const rows = results.reduce((sum, result) => sum + result.affected_row_count, 0);
+  if (rows === chunk.rows) return;
+  throw new Failure(`${chunk.name}: ${plural(chunk.rows, "row")} were sent, ${rows} arrived`);
+}
+
+function hintFor(error: Refused): string | undefined {
+  if (error.code !== "STATEMENT_TIMEOUT") return error.hint;
+  return "The nodes end a statement after --statement-timeout: start them with a longer one, then import again.";
 }

@@ -7,7 +7,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Hrana, type WireStmt } from "../remote/hrana.ts";
+import { Hrana, type WireResult, type WireStmt } from "../remote/hrana.ts";
 import { Broken, Refused, Remote, Unreachable } from "../remote/remote.ts";
 import { Failure } from "../terminal.ts";
 
@@ -36,7 +36,9 @@ export class PatientSql {
 
   /** `remotes`: the node the user named first. */
   constructor(remotes: readonly Remote[], signal: AbortSignal, onWait: (why: string) => void) {
-    this.#nodes = remotes.map((remote) => new Hrana(remote, { consistency: "leader" }));
+    // The order of tables and rows is the file's, and a parent may come later. It was checked in the file.
+    const options = { consistency: "leader", before: "PRAGMA foreign_keys = off" };
+    this.#nodes = remotes.map((remote) => new Hrana(remote, options));
     this.#signal = signal;
     this.#onWait = onWait;
   }
@@ -51,21 +53,24 @@ export class PatientSql {
   }
 
   /**
-   * All or nothing. `again` is asked before a repetition whose first try may have worked: it returns what to run
-   * then, or undefined when it found that the first try did work.
+   * All or nothing, and at most once if the statements see to it: `done` is what a repetition is refused with whose
+   * first try had worked after all. Gives undefined then, as nothing is known of the results.
    */
   async transaction(
     stmts: readonly WireStmt[],
-    again: () => Promise<readonly WireStmt[] | undefined>,
-  ): Promise<{ repeated: boolean }> {
+    done: RegExp,
+  ): Promise<readonly WireResult[] | undefined> {
     return await this.#patiently(async (hrana, isUnsure) => {
-      const now = isUnsure ? await again() : stmts;
-      if (now !== undefined) await hrana.transaction(now);
-      return { repeated: isUnsure };
+      try {
+        return await hrana.transaction(stmts);
+      } catch (error) {
+        if (isUnsure && error instanceof Refused && done.test(error.message)) return undefined;
+        throw error;
+      }
     });
   }
 
-  /** As `transaction`, for statements that may be repeated freely; goes on after an interruption. */
+  /** For statements that may be repeated freely; goes on after an interruption. */
   async cleanUp(stmts: readonly WireStmt[]): Promise<void> {
     await this.#patiently((hrana) => hrana.transaction(stmts), new AbortController().signal);
   }

@@ -1,5 +1,6 @@
 /**
- * What is in the file, and how each thing is carried over. Made before anything is done to the cluster.
+ * What is in the file, how much of it, and how each thing is carried over. Made before anything is done to the
+ * cluster, so that what cannot be carried over is refused before.
  *
  * Tables come first, then rows, then indexes, views and triggers: so no trigger fires for a row that was there
  * before, and indexes are built once. Left out: `sqlite_stat*` (ANALYZE makes them anew), the tables inside a virtual
@@ -7,8 +8,12 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import { messageOf } from "../../base/errors.ts";
+import { allowedModules } from "../../db/sql/authorizer.ts";
 import { quoted } from "../../db/sql/quoted.ts";
-import { Failure } from "../terminal.ts";
+import { limits } from "../../limits.ts";
+import { Failure, plural } from "../terminal.ts";
+import { checkIndex, indexedRows, type Setting, textIndexOf } from "./fts5.ts";
 
 /** Something that is made by one statement. */
 export type Piece = { readonly type: string; readonly name: string; readonly sql: string };
@@ -16,14 +21,21 @@ export type Piece = { readonly type: string; readonly name: string; readonly sql
 export type TablePlan = Piece & {
   /** Columns that are written, in order. Generated and hidden ones are not. */
   readonly columns: readonly string[];
-  /** Name by which the rowid is read and written; undefined when a column holds it or there is none. */
+  /** Name by which the rowid is written; undefined when a column holds it or there is none. */
   readonly rowid: string | undefined;
-  /** A second copy of a row is recognised as one: by rowid or primary key. */
-  readonly hasKey: boolean;
+  /** Where its rows are read: what follows FROM, with the alias T, and the rowid there. */
+  readonly from: string;
+  readonly fromRowid: string | undefined;
+  /** Names of what tells one row from another, for messages. */
+  readonly key: readonly string[];
   readonly rows: number;
-  /** Full-text index over another table: filled from that table, not from rows of its own. */
-  readonly rebuild: boolean;
-  readonly withoutRowid: boolean;
+  /** Of all values. */
+  readonly bytes: number;
+  /** Its rows are those of another table: a full-text index over it. */
+  readonly isIndex: boolean;
+  /** Settings of a full-text index that are made before its rows come, and after. */
+  readonly before: readonly Setting[];
+  readonly after: readonly Setting[];
 };
 
 export type Plan = {
@@ -37,21 +49,25 @@ export type Plan = {
   readonly marks: readonly { readonly pragma: string; readonly value: number }[];
   /** Names that come into being by themselves: the tables inside a virtual table. */
   readonly shadows: readonly string[];
+  /** Of tables. Rows of an index over one of them are not counted again. */
   readonly rows: number;
   readonly isUtf8: boolean;
 };
 
-/** Virtual tables whose content can be read and written as rows. */
-const modules: ReadonlySet<string> = new Set([
-  "fts3",
-  "fts4",
-  "fts5",
-  "rtree",
-  "rtree_i32",
-  "geopoly",
-]);
+/** Throws Failure. */
+export function planImport(db: DatabaseSync, path: string): Plan {
+  try {
+    return planOf(db);
+  } catch (error) {
+    // The file passed SQLite's check, and yet its schema may name what is not there.
+    if ((error as { code?: unknown }).code !== "ERR_SQLITE_ERROR") throw error;
+    throw new Failure(`${path} cannot be read: ${messageOf(error)}`, undefined, 1, {
+      cause: error,
+    });
+  }
+}
 
-export function planImport(db: DatabaseSync): Plan {
+function planOf(db: DatabaseSync): Plan {
   const pieces = db
     .prepare(
       "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'" +
@@ -74,7 +90,7 @@ export function planImport(db: DatabaseSync): Plan {
       .map((pragma) => ({ pragma, value: Number(single(db, `PRAGMA ${pragma}`)) }))
       .filter(({ value }) => value !== 0),
     shadows,
-    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    rows: tables.reduce((sum, table) => sum + (table.isIndex ? 0 : table.rows), 0),
     isUtf8: single(db, "PRAGMA encoding") === "UTF-8",
   };
 }
@@ -99,46 +115,87 @@ function planTable(db: DatabaseSync, piece: Piece, list: readonly TableRow[]): T
     withoutRowid || isAlias
       ? undefined
       : ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name));
-  return {
+  const keyColumns = all.filter((c) => c.pk > 0).sort((a, b) => a.pk - b.pk);
+  return measured(db, {
     ...piece,
+    ...plain,
     columns: all.filter((c) => c.hidden === 0).map((c) => c.name),
     rowid,
-    hasKey: withoutRowid || isAlias || rowid !== undefined,
-    rows: countRows(db, piece.name),
-    rebuild: false,
-    withoutRowid,
-  };
+    from: `main.${quoted(piece.name)} AS T`,
+    fromRowid: rowid === undefined ? undefined : `T.${rowid}`,
+    key: rowid === undefined ? keyColumns.map((c) => c.name) : [rowid],
+  });
 }
+
+const plain = { isIndex: false, before: [], after: [] } as const;
 
 function planVirtual(db: DatabaseSync, piece: Piece, module: string): TablePlan {
   const { name, sql } = piece;
-  if (!modules.has(module)) {
+  if (!allowedModules.has(module)) {
     throw new Failure(
       `${name} is a virtual table of the module "${module}", which a cluster does not have`,
-      `Known are ${[...modules].join(", ")}. Work on a copy of the file without it: DROP TABLE ${quoted(name)};`,
+      `It has ${[...allowedModules].join(", ")}. Work on a copy of the file without it: DROP TABLE ${quoted(name)};`,
     );
   }
-  const content = /[(,]\s*content\s*=\s*("[^"]*"|'[^']*'|[^\s,)]*)/i.exec(sql)?.[1];
-  const of = content?.replace(/^["']|["']$/g, "");
-  if (module.startsWith("fts") && of === "") {
+  const columns = columnsOf(db, name)
+    .filter((c) => c.hidden === 0)
+    .map((c) => c.name);
+  const from = `main.${quoted(name)} AS T`;
+  const own = { ...piece, ...plain, columns, from };
+  // It shows what is in a full-text index, and has no rows of its own.
+  if (module === "fts5vocab") {
+    return { ...own, rowid: undefined, fromRowid: undefined, key: [], rows: 0, bytes: 0 };
+  }
+  if (module.startsWith("rtree")) {
+    return measured(db, { ...own, rowid: undefined, fromRowid: undefined, key: [columns[0]!] });
+  }
+  const byRowid = { ...own, rowid: "rowid", fromRowid: "T.rowid", key: ["rowid"] };
+  if (module !== "fts5") return measured(db, byRowid);
+  const index = textIndexOf(db, name, sql);
+  const { before, after, content } = index;
+  if (content === undefined) return measured(db, { ...byRowid, before, after });
+  if (index.isEmpty) return { ...byRowid, before, after, isIndex: true, rows: 0, bytes: 0 };
+  checkIndex(db, { name, sql, columns }, index);
+  return measured(db, {
+    ...byRowid,
+    ...{ before, after, isIndex: true },
+    from: indexedRows(name, index),
+    fromRowid: `T.${quoted(index.contentRowid)}`,
+  });
+}
+
+/** Counts its rows and bytes. Throws Failure when a row is larger than a cluster takes. */
+function measured(db: DatabaseSync, table: Omit<TablePlan, "rows" | "bytes">): TablePlan {
+  const sizes = table.columns.map((name) => `coalesce(octet_length(T.${quoted(name)}), 0)`);
+  const keys = table.key.map((name) =>
+    name === table.rowid ? table.fromRowid! : `T.${quoted(name)}`,
+  );
+  // Beside max(), SQLite gives the other columns of the row that has the largest value.
+  const columns = [`${sumOf(sizes)} AS n`, ...keys.map((key, i) => `quote(${key}) AS k${i}`)];
+  const each = `SELECT ${columns.join(", ")} FROM ${table.from}`;
+  const row = db
+    .prepare(`SELECT count(*) AS rows, sum(n) AS bytes, max(n) AS largest, * FROM (${each})`)
+    .get()!;
+  const largest = Number(row["largest"] ?? 0);
+  if (largest > limits.valueBytesMax) {
+    const which = table.key.map((name, i) => `${name} ${String(row[`k${i}`]).slice(0, 100)}`);
     throw new Failure(
-      `${name} is a full-text index without its texts (content=''), so there is nothing to copy`,
-      `Work on a copy of the file without it, DROP TABLE ${quoted(name)};, and fill it again afterwards`,
+      `table ${table.name}: the row with ${which.join(", ")} has ${plural(largest, "byte")}; ` +
+        `a cluster takes rows and values of up to ${plural(limits.valueBytesMax, "byte")}`,
+      "Work on a copy of the file in which that value is split over several rows.",
     );
   }
-  const rebuild = module.startsWith("fts") && of !== undefined;
-  const isTree = module.startsWith("rtree");
-  return {
-    ...piece,
-    columns: columnsOf(db, name)
-      .filter((c) => c.hidden === 0)
-      .map((c) => c.name),
-    rowid: isTree ? undefined : "rowid",
-    hasKey: true,
-    rows: rebuild ? 0 : countRows(db, name),
-    rebuild,
-    withoutRowid: false,
-  };
+  return { ...table, rows: Number(row["rows"]), bytes: Number(row["bytes"] ?? 0) };
+}
+
+/** Nested by hundreds: SQLite bounds the depth of an expression. */
+function sumOf(terms: readonly string[]): string {
+  if (terms.length === 0) return "0";
+  if (terms.length <= 100) return terms.join(" + ");
+  const groups: string[] = [];
+  for (let at = 0; at < terms.length; at += 100)
+    groups.push(`(${terms.slice(at, at + 100).join(" + ")})`);
+  return groups.join(" + ");
 }
 
 function columnsOf(db: DatabaseSync, table: string): ColumnRow[] {
@@ -158,10 +215,6 @@ function sequencesOf(db: DatabaseSync): { name: string; seq: bigint }[] {
   const query = db.prepare("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'");
   query.setReadBigInts(true);
   return query.all() as { name: string; seq: bigint }[];
-}
-
-function countRows(db: DatabaseSync, table: string): number {
-  return Number(single(db, `SELECT count(*) FROM ${quoted(table)}`));
 }
 
 function single(db: DatabaseSync, sql: string): unknown {

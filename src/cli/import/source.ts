@@ -12,6 +12,9 @@ import { pathToFileURL } from "node:url";
 import { messageOf } from "../../base/errors.ts";
 import { Failure } from "../terminal.ts";
 
+/** What the check says of rows that were written while a constraint was off, or not there. */
+const isConstraint = /^(?:CHECK constraint failed|NULL value) in /;
+
 const magic = "SQLite format 3\0";
 
 /** Opens and checks a database file. The caller closes it. Throws Failure. */
@@ -22,6 +25,12 @@ export function openSource(path: string): DatabaseSync {
     db.exec("PRAGMA query_only = on; PRAGMA cell_size_check = on; PRAGMA mmap_size = 0; BEGIN");
     const found = db.prepare("PRAGMA quick_check(5)").all() as { quick_check: string }[];
     const problems = found.map((row) => Object.values(row)[0]).filter((text) => text !== "ok");
+    if (problems.length > 0 && problems.every((text) => isConstraint.test(String(text)))) {
+      throw new Failure(
+        `${path} has rows that its own constraints refuse: ${problems.join("; ")}`,
+        "A cluster would refuse them as well. Put them right in the file, then import again.",
+      );
+    }
     if (problems.length > 0) {
       throw new Failure(
         `${path} is damaged: ${problems.join("; ")}`,

@@ -36,6 +36,8 @@ export type HranaOptions = {
   readonly consistency?: string | undefined;
   /** Header `paceline-ack`; undefined asks for what the commit rule gives. */
   readonly ack?: string | undefined;
+  /** A setting of the connection that is made before each `transaction`. */
+  readonly before?: string | undefined;
   readonly timeoutMs?: number;
 };
 
@@ -70,9 +72,9 @@ export class Hrana {
 
   /**
    * All or nothing: BEGIN IMMEDIATE, the statements, COMMIT. Throws what the first failed statement said, with
-   * its number in `failedStep` of the error.
+   * its number in `statement` of the error.
    */
-  async transaction(stmts: readonly WireStmt[]): Promise<void> {
+  async transaction(stmts: readonly WireStmt[]): Promise<readonly WireResult[]> {
     const last = stmts.length;
     const quiet = (sql: string): WireStmt => ({ sql, want_rows: false });
     const ok = (step: number): Cond => ({ type: "ok", step });
@@ -82,16 +84,27 @@ export class Hrana {
       { stmt: quiet("COMMIT"), condition: ok(last) },
       { stmt: quiet("ROLLBACK"), condition: { type: "not", cond: ok(last + 1) } },
     ];
-    const [answer] = await this.#pipeline([{ type: "batch", batch: { steps } }, { type: "close" }]);
-    const result = outcomeOf(answer).result as {
-      step_results: readonly unknown[];
+    const { before } = this.#options;
+    const set: StreamRequest[] =
+      before === undefined ? [] : [{ type: "execute", stmt: quiet(before) }];
+    const answers = await this.#pipeline([
+      ...set,
+      { type: "batch", batch: { steps } },
+      { type: "close" },
+    ]);
+    const result = outcomeOf(answers[set.length]).result as {
+      step_results: readonly (WireResult | null)[];
       step_errors: readonly ({ code?: string; message: string } | null)[];
     };
     // The ROLLBACK at the end runs, and fails, also when BEGIN already failed; it has nothing to tell.
     const errors = result.step_errors.slice(0, last + 2);
-    const failed = errors.find((error) => error !== null);
-    if (failed !== undefined) throw new Refused(failed.code ?? "", failed.message, undefined);
+    const step = errors.findIndex((error) => error !== null);
+    const failed = errors[step];
+    if (failed !== null && failed !== undefined) {
+      throw new Refused(failed.code ?? "", failed.message, undefined, step - 1);
+    }
     if (result.step_results[last + 1] === null) throw new Failure("the transaction did not commit");
+    return result.step_results.slice(1, last + 1) as WireResult[];
   }
 
   /** Rolls back what is open. Never fails: a stream that is gone has been rolled back. */

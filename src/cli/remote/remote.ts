@@ -14,10 +14,13 @@ import { Failure, misuse } from "../terminal.ts";
 export class Refused extends Failure {
   /** Code of base/errors.ts or of the statement; empty when the node gave none. */
   readonly code: string;
+  /** Number of the statement that failed, in a transaction. */
+  readonly statement: number | undefined;
 
-  constructor(code: string, message: string, hint: string | undefined) {
+  constructor(code: string, message: string, hint: string | undefined, statement?: number) {
     super(code === "" ? message : `${message} (${code})`, hint);
     this.code = code;
+    this.statement = statement;
   }
 }
 

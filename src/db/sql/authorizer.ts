@@ -22,7 +22,8 @@ export const ownSavepointPrefix = "paceline_";
 /** Triggers and changelogs of ours begin so; they are TEMP, as nothing of a client is (record/trigger-rows.ts). */
 export const ownTriggerPrefix = "paceline_rows_";
 
-const allowedModules: ReadonlySet<string> = new Set([
+/** Virtual tables that a cluster has. */
+export const allowedModules: ReadonlySet<string> = new Set([
   "fts5",
   "fts5vocab",
   "rtree",
