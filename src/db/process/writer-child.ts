@@ -10,6 +10,7 @@
 import { messageOf, StorageError } from "../../base/errors.ts";
 import type { PageSet } from "../../wal/page-set.ts";
 import type { Recorded } from "../record/recording.ts";
+import { TransactionEnded } from "../sql/client-transaction.ts";
 import { GroupCommit } from "../sql/group-commit.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
@@ -67,7 +68,8 @@ export function runWriterChild(ports: WriterChildPorts): void {
       if (sqlErrorFrom(error) === undefined) {
         process.stderr.write(`writer: ${error instanceof Error ? error.stack : String(error)}\n`);
       }
-      send({ type: "failed", message: messageOf(error) });
+      const alone = error instanceof TransactionEnded;
+      send({ type: "failed", message: messageOf(error), alone });
     }
   });
   const send = (message: FromWriter, body?: Uint8Array) => end.channel.send(message, body);

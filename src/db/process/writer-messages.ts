@@ -43,4 +43,5 @@ export type FromWriter =
   | { readonly type: "replayed"; readonly frames: number }
   /** What was recorded does not fit this copy. */
   | { readonly type: "differs"; readonly message: string }
-  | { readonly type: "failed"; readonly message: string };
+  /** `alone`: a unit of the run ended the transaction of all; the others are to be kept apart from it. */
+  | { readonly type: "failed"; readonly message: string; readonly alone?: boolean | undefined };

@@ -40,6 +40,8 @@ export type WriterRun =
       /** Number of the unit that was running when the process ended; -1 when none was. */
       readonly running: number;
       readonly message: string;
+      /** One of the units ended the transaction of all: each must run by itself now. */
+      readonly alone?: boolean | undefined;
     };
 
 export type WriterOptions = {
@@ -59,6 +61,7 @@ export class Writer {
   /** The unit for which the watch killed the process. */
   #offender = -1;
   #failure: string | undefined;
+  #alone = false;
   /** Resolves when the process is gone. */
   readonly closed: Promise<void>;
 
@@ -131,6 +134,7 @@ export class Writer {
     if (message.type === "failed") {
       // What it was doing is unknown now: it ends, and what waits is told with the reason.
       this.#failure = message.message;
+      this.#alone = message.alone === true;
       this.#process.kill(message.message);
       return;
     }
@@ -159,7 +163,8 @@ export class Writer {
     if (waiting?.type === "open") waiting.reject(new StorageError(this.#failure ?? why));
     if (waiting?.type !== "run") return;
     const running = progress.unit ?? -1;
-    waiting.resolve({ type: "killed", offender: this.#offender, running, message: why });
+    const alone = this.#alone;
+    waiting.resolve({ type: "killed", offender: this.#offender, running, message: why, alone });
   }
 }
 

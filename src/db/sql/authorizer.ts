@@ -14,7 +14,7 @@
 
 import { constants } from "node:sqlite";
 import { positionTable } from "../position-table.ts";
-import { pragmaUse, settings } from "./pragmas.ts";
+import { pragmaUse, settings } from "../stream/pragmas.ts";
 
 /** Savepoints of ours begin so; clients may not use such names. */
 export const ownSavepointPrefix = "paceline_";
@@ -51,6 +51,20 @@ const allowedActions: ReadonlySet<number> = new Set([
   constants.SQLITE_TRANSACTION,
 ]);
 
+const schemaActions: ReadonlySet<number> = new Set([
+  constants.SQLITE_ALTER_TABLE,
+  constants.SQLITE_CREATE_INDEX,
+  constants.SQLITE_CREATE_TABLE,
+  constants.SQLITE_CREATE_TRIGGER,
+  constants.SQLITE_CREATE_VIEW,
+  constants.SQLITE_CREATE_VTABLE,
+  constants.SQLITE_DROP_INDEX,
+  constants.SQLITE_DROP_TABLE,
+  constants.SQLITE_DROP_TRIGGER,
+  constants.SQLITE_DROP_VIEW,
+  constants.SQLITE_DROP_VTABLE,
+]);
+
 const temporaryActions: ReadonlySet<number> = new Set([
   constants.SQLITE_CREATE_TEMP_INDEX,
   constants.SQLITE_CREATE_TEMP_TABLE,
@@ -79,8 +93,26 @@ const schemaTables: ReadonlySet<string> = new Set([
   "sqlite_temp_master",
 ]);
 
+/** A statement that begins or ends a transaction or savepoint. */
+export type Control = {
+  readonly kind: "begin" | "commit" | "rollback" | "savepoint" | "release" | "rollback-to";
+  /** Of the savepoint. */
+  readonly name: string | undefined;
+};
+
+/** A PRAGMA that was asked for. */
+export type PragmaCall = { readonly name: string; readonly value: string | undefined };
+
 /** What a statement does, as SQLite says while it compiles it. */
 export type Trace = {
+  control: Control | undefined;
+  pragma: PragmaCall | undefined;
+  /** It makes, changes or removes an object of the schema. */
+  isSchema: boolean;
+  /** It counts or rebuilds what there is. */
+  upkeep: "analyze" | "reindex" | undefined;
+  /** It inserts rows itself, not only by its triggers. */
+  inserts: boolean;
   /** Tables and views that it writes. */
   readonly touched: Set<string>;
   /** Functions that it calls, in lower case; not those in a DEFAULT. */
@@ -90,7 +122,16 @@ export type Trace = {
 };
 
 export function newTrace(): Trace {
-  return { touched: new Set(), functions: new Set(), readsPhysical: undefined };
+  return {
+    ...{
+      control: undefined,
+      pragma: undefined,
+      isSchema: false,
+      upkeep: undefined,
+      inserts: false,
+    },
+    ...{ touched: new Set(), functions: new Set(), readsPhysical: undefined },
+  };
 }
 
 /** One per connection: `db.setAuthorizer(authorizer.decide)`. */
@@ -121,7 +162,7 @@ export class Authorizer {
   readonly decide = (action: number, ...names: (string | null)[]): number => {
     const [first = null, second = null, schema = null, origin = null] = names;
     if (origin !== null) this.isIndirect = true;
-    this.#note(action, first ?? "", second ?? "");
+    this.#note(action, first ?? "", second ?? "", origin);
     if (this.#trusted) return constants.SQLITE_OK;
     if (this.vacuuming && (action !== constants.SQLITE_ATTACH || first === "")) {
       return constants.SQLITE_OK;
@@ -149,21 +190,39 @@ export class Authorizer {
     }
   }
 
-  #note(action: number, first: string, second: string): void {
+  #note(action: number, first: string, second: string, origin: string | null): void {
+    const { trace } = this;
+    if (schemaActions.has(action)) trace.isSchema = true;
     switch (action) {
       case constants.SQLITE_INSERT:
+        if (origin === null) trace.inserts = true;
+        trace.touched.add(first);
+        break;
       case constants.SQLITE_UPDATE:
       case constants.SQLITE_DELETE:
-        this.trace.touched.add(first);
+        trace.touched.add(first);
         break;
       case constants.SQLITE_FUNCTION:
-        this.trace.functions.add(second.toLowerCase());
+        trace.functions.add(second.toLowerCase());
+        break;
+      case constants.SQLITE_TRANSACTION:
+        trace.control = { kind: transactions[first] ?? "rollback", name: undefined };
+        break;
+      case constants.SQLITE_SAVEPOINT:
+        trace.control = { kind: savepoints[first] ?? "rollback-to", name: second };
+        break;
+      case constants.SQLITE_ANALYZE:
+        trace.upkeep = "analyze";
+        break;
+      case constants.SQLITE_REINDEX:
+        trace.upkeep ??= "reindex";
         break;
       case constants.SQLITE_PRAGMA:
-        this.trace.readsPhysical = `PRAGMA ${first}`;
+        trace.pragma = { name: first, value: second === "" ? undefined : second };
+        trace.readsPhysical = `PRAGMA ${first}`;
         break;
       case constants.SQLITE_READ:
-        if (schemaTables.has(first)) this.trace.readsPhysical = first;
+        if (schemaTables.has(first)) trace.readsPhysical = first;
         break;
     }
   }
@@ -193,6 +252,18 @@ export class Authorizer {
     return constants.SQLITE_OK;
   }
 }
+
+/** SQLite's words for what a statement does to the transaction. */
+const transactions: Readonly<Record<string, Control["kind"]>> = {
+  BEGIN: "begin",
+  COMMIT: "commit",
+  ROLLBACK: "rollback",
+};
+const savepoints: Readonly<Record<string, Control["kind"]>> = {
+  BEGIN: "savepoint",
+  RELEASE: "release",
+  ROLLBACK: "rollback-to",
+};
 
 /** Why an action that depends on its arguments is refused; undefined when it is not. */
 function refusal(action: number, first: string, second: string): string | undefined {

@@ -1,10 +1,10 @@
 /**
- * What a statement is, judged by its words alone: enough to send it to the right process and to run it in the right
- * kind of transaction. A wrong guess costs a detour, never correctness: readers cannot write, and what a statement
- * may touch is decided by SQLite's authorizer (authorizer.ts), which sees the compiled statement.
+ * What a statement seems to be, judged by its words alone: enough to send it to the right process. A wrong guess costs
+ * a detour, never correctness: readers cannot write, what a statement may touch is decided by SQLite's authorizer
+ * (authorizer.ts), and how it is run by what it was compiled to (compiled-shape.ts).
  */
 
-import { pragmaUse } from "./pragmas.ts";
+import { pragmaUse } from "../stream/pragmas.ts";
 import type { SqlRequest, Unit } from "./request.ts";
 import { parseScript, type Statement } from "./tokenizer.ts";
 
@@ -38,7 +38,8 @@ export type Shape = {
   readonly cacheable: boolean;
 };
 
-const plainShape: Shape = {
+/** A statement that reads. */
+export const plainShape: Shape = {
   kind: "select",
   writes: false,
   inserts: false,
@@ -88,7 +89,8 @@ function transactionShape(head: readonly string[]): Shape {
   switch (head[0]) {
     case "BEGIN": {
       const mode = head[1];
-      const isReadonly = mode === "READONLY" || (mode === "TRANSACTION" && head[2] === "READONLY");
+      const end = mode === "TRANSACTION" ? 2 : 1;
+      const isReadonly = head[end] === "READONLY" && head.length === end + 1;
       const immediate = mode === "IMMEDIATE" || mode === "EXCLUSIVE";
       return { ...plainShape, kind: "begin", readonly: isReadonly, immediate };
     }

@@ -28,6 +28,18 @@ export class NeedsSolo extends Error {
   override readonly name = "NeedsSolo";
 }
 
+/**
+ * A statement of a client ended the transaction that it ran in, behind our back. What the connection holds is of no use
+ * any more: it may have kept what nobody is told of. This should be impossible, and is looked for after each statement.
+ */
+export class TransactionEnded extends Error {
+  override readonly name = "TransactionEnded";
+
+  constructor() {
+    super("a statement ended the transaction that it was run in");
+  }
+}
+
 const unitSavepoint = `"${ownSavepointPrefix}unit"`;
 const statementSavepoint = `"${ownSavepointPrefix}statement"`;
 
@@ -183,6 +195,12 @@ export class ClientTransaction {
       if (keeps && this.#db.isTransaction) this.#noteChange(call, true);
       throw error;
     }
+  }
+
+  /** A statement went well: then the transaction it ran in is as we know it. Throws TransactionEnded. */
+  afterSuccess(): void {
+    const expected = this.#realm === "alone" ? this.isOpen : true;
+    if (this.#db.isTransaction !== expected) throw new TransactionEnded();
   }
 
   /** A statement failed: SQLite may have rolled back everything. Throws NeedsSolo when others are concerned. */

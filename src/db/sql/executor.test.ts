@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { limits } from "../../limits.ts";
+import { ReadView } from "../process/reader-child.ts";
 import type { SqlRequest, Stmt, Value } from "./request.ts";
 import { execute, integer, stmt, TestWriter, text, unit } from "./test-database.ts";
 
@@ -249,4 +250,83 @@ test("what is known about a statement follows the schema", () => {
   run(w, "create trigger g after insert on t begin insert into log values(1); end");
   run(w, "insert into t(a) values('x')");
   assert.deepEqual(w.rows("select count(*) from log"), [[1]]);
+});
+
+test("a byte order mark in front changes nothing", () => {
+  const w = writer();
+  const mark = "\ufeff";
+  const results = run(
+    w,
+    `${mark}INSERT INTO t(a) VALUES('x')`,
+    `${mark}CREATE TABLE made(a)`,
+    `${mark}-- c\n${mark}INSERT INTO made VALUES(1)`,
+    {
+      type: "sequence",
+      sql: `${mark}INSERT INTO made VALUES(2);${mark}INSERT INTO made VALUES(3)`,
+    },
+    `${mark}COMMIT`,
+    `${mark}BEGIN`,
+    `${mark}DELETE FROM made`,
+    `${mark}ROLLBACK`,
+    `${mark}PRAGMA user_version = 7`,
+    `${mark}EXPLAIN COMMIT`,
+    `${mark}WITH x AS (SELECT 9) INSERT INTO made SELECT * FROM x`,
+  );
+  assert.deepEqual(
+    results.map((result) => result.error?.message ?? "ok"),
+    [
+      ...["ok", "ok", "ok", "ok", "cannot commit - no transaction is active"],
+      ...["ok", "ok", "ok", "ok", "ok", "ok"],
+    ],
+  );
+  assert.equal(results[0]!.response.result["last_insert_rowid"], "1");
+  assert.deepEqual(w.rows("select a from made order by a").flat(), [1, 2, 3, 9]);
+  assert.deepEqual(w.rows("pragma user_version"), [[7]]);
+  assert.deepEqual(w.stored(), w.position);
+});
+
+test("the name of a savepoint is what SQLite takes for it", () => {
+  const w = writer();
+  const results = run(
+    w,
+    ...["BEGIN", 'SAVEPOINT [a "b]', "INSERT INTO t(a) VALUES('x')"],
+    ...["rollback to savepoint 'A \"b'", 'release savepoint `a "b`', "COMMIT"],
+    'SAVEPOINT "paceline_unit"',
+  );
+  assert.deepEqual(
+    results.map((result) => result.error?.code ?? "ok"),
+    ["ok", "ok", "ok", "ok", "ok", "ok", "BLOCKED"],
+  );
+  assert.deepEqual(w.rows("select * from t"), []);
+});
+
+test("what explains transaction control only lists it", () => {
+  const w = writer();
+  const listed = run(w, "BEGIN", "INSERT INTO t(a) VALUES('x')", "EXPLAIN COMMIT", "ROLLBACK");
+  assert.ok(listed.every(({ type }) => type === "ok"));
+  assert.deepEqual(w.rows("select * from t"), []);
+});
+
+test("opening a virtual table on the way does not make a query a change", () => {
+  const w = writer();
+  w.db.exec("CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES(1, 2, 3)");
+  const reader = new ReadView(w.path, { unit() {}, statement() {}, idle() {} });
+  const outcome = reader.run({ id: 0, unit: unit("SELECT id FROM r"), keep: false });
+  assert.match(outcome.results[0]!, /"value":"1"/);
+  assert.equal(outcome.refusedWrite, false);
+  reader.close();
+});
+
+test("a statement that failed while it gave rows is not to blame for the next one", () => {
+  const w = writer();
+  const insert = "INSERT INTO t(a) VALUES(?) RETURNING a";
+  const given = ["p1", "y1", "y1", "p2", "p3", "y1", "p4"];
+  const codes = run(w, ...given.map((value) => execute(insert, text(value)))).map(
+    (result) => result.error?.code ?? "ok",
+  );
+  const failed = "SQLITE_CONSTRAINT";
+  assert.deepEqual(codes, ["ok", "ok", failed, "ok", "ok", failed, "ok"]);
+  const json = "SELECT json_extract(?, '$.a') AS v";
+  const found = ["{}", "{", "{}", "{}"].map((value) => run(w, execute(json, text(value)))[0]!.type);
+  assert.deepEqual(found, ["ok", "error", "ok", "ok"]);
 });

@@ -16,6 +16,7 @@ import { limits } from "../../limits.ts";
 import { vacuum } from "../position-table.ts";
 import { Recorder } from "../record/recorder.ts";
 import type { Recording } from "../record/recording.ts";
+import { settings } from "../stream/pragmas.ts";
 import {
   type AnswerPieces,
   batchAnswer,
@@ -27,19 +28,19 @@ import {
 } from "./answer-text.ts";
 import { bindArguments } from "./arguments.ts";
 import { Authorizer } from "./authorizer.ts";
-import { leavesOpen, type Shape, shapeOf } from "./classify.ts";
+import { leavesOpen, type Shape } from "./classify.ts";
 import {
   type Changed,
   ClientTransaction,
   NeedsSolo,
   type Realm,
+  TransactionEnded,
   type WriteTraits,
 } from "./client-transaction.ts";
-import { settings } from "./pragmas.ts";
 import { quoted } from "./quoted.ts";
 import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
-import { type Compiled, refusedOr, StatementCache } from "./statement-cache.ts";
+import { type Compiled, refusedOr, rowsOf, StatementCache } from "./statement-cache.ts";
 
 export type ExecutorPorts = {
   /** Called before each statement is compiled and run: the deadline counts from here. */
@@ -80,6 +81,8 @@ export class Executor {
   /** The schema was changed by a transaction that may still be rolled back. */
   #schemaTouched = false;
   #knownSchemaVersion: unknown;
+  /** Rows changed on this connection when nothing was expected to change any more. */
+  #expectedTotal: string | undefined;
   // Of the unit that runs now:
   #size = 0;
   #refusedWrite = false;
@@ -100,7 +103,7 @@ export class Executor {
     this.transaction = new ClientTransaction(db, {
       authorizer: this.authorizer,
       recorder: this.recorder,
-      stampPosition: ports.stampPosition,
+      stampPosition: () => this.#stampPosition(),
       onRollback: () => this.#onRollback(),
     });
     db.setAuthorizer(this.authorizer.decide);
@@ -126,6 +129,16 @@ export class Executor {
       if (error instanceof SqlError) return true;
       throw error;
     }
+  }
+
+  /** From here on nothing changes but by statements that are known to change something. */
+  expectNoChange(): void {
+    this.#expectedTotal = this.#totalChanges();
+  }
+
+  /** Rows were changed, and no statement ran that is known to change any. */
+  get changedUnnoticed(): boolean {
+    return this.#expectedTotal !== undefined && this.#expectedTotal !== this.#totalChanges();
   }
 
   /** Sets what the next units expect. Only outside of transactions: SQLite ignores it inside. */
@@ -222,8 +235,7 @@ export class Executor {
     this.#ports.onStatement();
     this.authorizer.describing = true;
     try {
-      const { statement, plan, cols } = this.#cache.compiled(sql);
-      const shape = shapeOf({ ...statement, explain: false });
+      const { statement, plan, cols, explained: shape } = this.#cache.compiled(sql);
       const params = plan.parameters.map(({ name }) => ({ name: name ?? null }));
       const isReadonly = !shape.writes && !shape.immediate;
       return (
@@ -244,9 +256,11 @@ export class Executor {
   /** Turns what SQLite throws into an answer, after looking at what is left of the transaction. */
   #guarded<T>(run: () => T): T {
     try {
-      return run();
+      const answer = run();
+      this.transaction.afterSuccess();
+      return answer;
     } catch (error) {
-      if (error instanceof NeedsSolo) throw error;
+      if (error instanceof NeedsSolo || error instanceof TransactionEnded) throw error;
       const sqlError = refusedOr(error, this.authorizer);
       this.transaction.afterFailure();
       const { realm, isReadonly } = this.transaction;
@@ -261,9 +275,11 @@ export class Executor {
     const { shape } = compiled;
     const { transaction } = this;
     const values = bindArguments(compiled.plan, stmt, lenient);
-    if (shape.writes && (transaction.realm === "reading" || transaction.isReadonly)) {
+    const belongsToLeader = shape.writes || (shape.immediate && !transaction.isOpen);
+    if (belongsToLeader && (transaction.realm === "reading" || transaction.isReadonly)) {
       throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
     }
+    if (shape.writes) this.#expectedTotal = undefined;
     switch (shape.kind) {
       case "begin":
         transaction.begin(shape.readonly);
@@ -360,7 +376,7 @@ export class Executor {
       return "[]";
     }
     let text = "";
-    for (const row of compiled.call.iterate(...values)) {
+    for (const row of rowsOf(compiled.call, values)) {
       if (!stmt.wantRows) continue;
       const json = rowJson(row as unknown as SQLOutputValue[]);
       this.#size += json.length;
@@ -382,6 +398,11 @@ export class Executor {
       default:
         return [];
     }
+  }
+
+  #stampPosition(): void {
+    this.#ports.stampPosition();
+    this.#expectedTotal = undefined;
   }
 
   #onRollback(): void {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import type { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import { TransactionEnded } from "./client-transaction.ts";
 import type { GroupRun } from "./group-commit.ts";
 import type { SqlRequest, Unit } from "./request.ts";
 import { execute, integer, TestWriter, text, transaction, unit } from "./test-database.ts";
@@ -244,4 +246,51 @@ test("VACUUM runs by itself and carries the position", () => {
   assert.notDeepEqual(w.rows("pragma page_count"), before);
   assert.deepEqual(w.stored(), w.position);
   assert.deepEqual(keys(w), [1, 2]);
+});
+
+test("a mark in front of COMMIT ends nothing that others are in", () => {
+  const w = writer();
+  const others = Array.from({ length: 8 }, (_, at) => insert(10 + at));
+  const run = w.run([
+    ...others.slice(0, 4),
+    unit("create table made(a)", "insert into made values(1)", "\ufeffCOMMIT"),
+    unit("insert into t values(1, 0)", "\ufeff END", "\ufeff/**/ROLLBACK", "\v COMMIT"),
+    ...others.slice(4),
+  ]);
+  const failed = "SQLITE_ERROR";
+  assert.deepEqual(codes(run).slice(4, 6), [
+    ["ok", "ok", failed],
+    ["ok", failed, failed, failed],
+  ]);
+  assert.ok(
+    codes(run)
+      .flat()
+      .filter((code) => code === "ok").length === 11,
+  );
+  assert.deepEqual(keys(w), [1, 10, 11, 12, 13, 14, 15, 16, 17]);
+  assert.deepEqual(w.rows("select * from made"), [[1]]);
+});
+
+test("nothing is answered once the transaction of all was ended behind our back", () => {
+  for (const planted of ["COMMIT", "ROLLBACK"]) {
+    let statements = 0;
+    const onStatement = (w: { db: DatabaseSync }) => {
+      if (++statements === 2) w.db.exec(planted);
+    };
+    const shared = new TestWriter(undefined, onStatement);
+    shared.db.exec("CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+    assert.throws(() => shared.run([insert(1), insert(2), insert(3)]), TransactionEnded);
+    statements = 1;
+    const reading = new TestWriter(undefined, onStatement);
+    assert.throws(() => reading.run([unit("select 1"), unit("select 2")]), TransactionEnded);
+  }
+  // Alone, the transaction is one of SQLite's own.
+  let began = 0;
+  const alone = new TestWriter(undefined, ({ db }) => {
+    if (++began === 2) db.exec("COMMIT");
+  });
+  assert.throws(() => alone.run([unit("begin", "select 1")]), TransactionEnded);
+  const unnoticed = new TestWriter(undefined, ({ db }) => db.exec("INSERT INTO t VALUES (1)"));
+  unnoticed.db.exec("CREATE TABLE t(a)");
+  assert.throws(() => unnoticed.run([unit("select 1")]), TransactionEnded);
 });

@@ -9,8 +9,11 @@
  * The last outer transaction of a run may stay open: a client's interactive transaction. Then nothing after it is
  * started, and the next run either continues it with one unit or rolls it back.
  *
- * Invariant: every real COMMIT has written the run's position into the same transaction; a run in which nothing
- * changed commits nothing.
+ * Invariants
+ *   - every real COMMIT has written the run's position into the same transaction; a run in which nothing changed
+ *     commits nothing
+ *   - the transaction that is committed is the one that was begun here. No statement of a client can end it; should one
+ *     do so all the same, TransactionEnded is thrown, nobody is answered, and the database is thrown away
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
@@ -19,7 +22,7 @@ import type { EntryId } from "../../vocabulary.ts";
 import { positionTable } from "../position-table.ts";
 import type { RecordMark } from "../record/recorder.ts";
 import type { Recorded, Recording } from "../record/recording.ts";
-import { NeedsSolo } from "./client-transaction.ts";
+import { NeedsSolo, TransactionEnded } from "./client-transaction.ts";
 import { Executor, type UnitRun } from "./executor.ts";
 import type { Unit, UnitOutcome } from "./request.ts";
 import { sqlErrorFrom } from "./sql-error.ts";
@@ -85,6 +88,7 @@ export class GroupCommit {
     });
   }
 
+  /** Throws TransactionEnded: then nothing of the run may be answered, and the database is worth nothing. */
   run(units: readonly Unit[], position: EntryId, session: RunSession): GroupRun {
     this.#position = position;
     this.#units = units;
@@ -136,7 +140,9 @@ export class GroupCommit {
     this.#onUnit(unit);
     const { transaction } = this.#executor;
     if (!transaction.isOpen) this.#executor.setForeignKeys(this.#foreignKeysOf(unit));
+    this.#executor.expectNoChange();
     const run = this.#executor.run(this.#units[unit]!, "alone");
+    if (this.#executor.changedUnnoticed) throw new TransactionEnded();
     this.#settle({ run, wrote: transaction.wrote, inTransaction: transaction.isOpen });
     if (transaction.isOpen) this.#stopped = true;
   }
@@ -147,6 +153,7 @@ export class GroupCommit {
     const settled: Settled[] = [];
     let size = this.#size;
     const mark = this.#executor.recorder?.mark();
+    this.#executor.expectNoChange();
     this.#begin.run();
     for (let unit = from; unit < to && size < answersSizeMax; unit++) {
       this.#onUnit(unit);
@@ -174,6 +181,7 @@ export class GroupCommit {
 
   /** Ends the outer transaction. False when SQLite refuses to commit it (deferred foreign keys). */
   #finish(wrote: boolean): boolean {
+    if (!this.#db.isTransaction || this.#executor.changedUnnoticed) throw new TransactionEnded();
     if (!wrote) {
       this.#undo(undefined);
       return true;

@@ -9,10 +9,11 @@
  * triggers) would be stale: `forgetCompiled` makes the next use compile again.
  */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { type BindingPlan, bindingPlan } from "./arguments.ts";
-import { type Authorizer, newTrace } from "./authorizer.ts";
-import { type Shape, shapeOf } from "./classify.ts";
+import { type Authorizer, newTrace, type Trace } from "./authorizer.ts";
+import { plainShape, type Shape, shapeOf } from "./classify.ts";
+import { compiledShape } from "./compiled-shape.ts";
 import { SqlError, sqlErrorFrom } from "./sql-error.ts";
 import { parametersOf, parseScript, type Statement } from "./tokenizer.ts";
 
@@ -23,11 +24,16 @@ const cachedTextLengthMax = 16_384;
 /** If it is seen where it is none, a look at each virtual table is wasted. */
 const checkingPattern = /(?:integrity|quick)_check/i;
 
-/** A statement and what it is. */
+/** A statement and what it seems to be. */
 export type ShapedStatement = { readonly statement: Statement; readonly shape: Shape };
 
 /** A compiled statement with everything a call needs. */
-export type Compiled = ShapedStatement & {
+export type Compiled = {
+  readonly statement: Statement;
+  /** How it is run. */
+  readonly shape: Shape;
+  /** EXPLAIN left out. */
+  readonly explained: Shape;
   readonly call: StatementSync;
   readonly plan: BindingPlan;
   /** JSON array of Hrana's Col. */
@@ -85,21 +91,32 @@ export class StatementCache {
   }
 
   /** Compiles without looking into the cache or leaving anything in it. */
-  compile({ statement, shape }: ShapedStatement): Compiled {
+  compile(guessed: ShapedStatement): Compiled {
+    if (guessed.shape.kind === "schema") this.beforeSchema();
+    const compiled = this.#prepare(guessed);
+    if (compiled.explained.kind === guessed.shape.kind) return compiled;
+    // Either the words misled us, or SQLite opened a virtual table on the way, whose own statements were seen as well:
+    // that happens once.
+    if (compiled.shape.kind === "schema") this.beforeSchema();
+    return this.#prepare(guessed);
+  }
+
+  #prepare({ statement, shape: guess }: ShapedStatement): Compiled {
     const authorizer = this.#authorizer;
-    if (shape.kind === "schema") this.beforeSchema();
     authorizer.reason = undefined;
     authorizer.isIndirect = false;
     authorizer.trace = newTrace();
     try {
-      const call = this.#db.prepare(shape.readonly ? "BEGIN DEFERRED" : statement.text);
+      const call = this.#db.prepare(guess.readonly ? "BEGIN DEFERRED" : statement.text);
       const { trace } = authorizer;
       // SQLite compiles statements anew when it likes; what it says then is not about this one.
       authorizer.trace = newTrace();
       const columns = call.columns();
+      const explained = compiledShape(trace, guess);
       return {
         statement,
-        shape,
+        shape: explains(statement, trace, columns) ? explanation(explained) : explained,
+        explained,
         call,
         plan: bindingPlan(parametersOf(statement.text)),
         cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
@@ -131,6 +148,43 @@ export class StatementCache {
       this.#young = new Map();
     }
     return entry;
+  }
+}
+
+type Columns = ReturnType<StatementSync["columns"]>;
+
+/** The statement lists what another would do. No statement that begins or ends a transaction has columns itself. */
+function explains(statement: Statement, trace: Trace, columns: Columns): boolean {
+  if (columns.length === 0) return false;
+  if (trace.control !== undefined) return true;
+  const first = columns[0]!.name;
+  return statement.explain && (first === "addr" || first === "id");
+}
+
+function explanation({ cacheable }: Shape): Shape {
+  return { ...plainShape, cacheable };
+}
+
+/**
+ * The rows of a compiled statement, one after the other. Every loop over a statement that is used again goes through
+ * here: `node:sqlite` does not reset a statement whose iteration has thrown, and its next use, whoever asks for it,
+ * would not run and would throw the old error once more. Asking for an iterator resets it, and throws that error a last
+ * time.
+ */
+export function* rowsOf(call: StatementSync, values: readonly SQLInputValue[]): Generator<unknown> {
+  try {
+    yield* call.iterate(...values);
+  } catch (error) {
+    reset(call);
+    throw error;
+  }
+}
+
+function reset(call: StatementSync): void {
+  try {
+    call.iterate().return?.();
+  } catch {
+    // The old error, which is on its way already.
   }
 }
 

@@ -23,12 +23,15 @@ export function newDatabase(): string {
 
 /** A group commit on a fresh database, with every run one position further. */
 export class TestWriter {
-  readonly db = openScratch(newDatabase());
+  readonly path = newDatabase();
+  readonly db = openScratch(this.path);
   readonly group: GroupCommit;
   position: EntryId = { lsn: lsn(0), term: term(1) };
 
-  constructor(recording?: Recording) {
-    this.group = new GroupCommit(this.db, { onUnit() {}, onStatement() {} }, recording);
+  /** `onStatement` is called before each statement, where tests do what no client may. */
+  constructor(recording?: Recording, onStatement: (writer: TestWriter) => void = () => {}) {
+    const watch = { onUnit() {}, onStatement: () => onStatement(this) };
+    this.group = new GroupCommit(this.db, watch, recording);
   }
 
   run(units: readonly Unit[], session: RunSession = "none"): GroupRun {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { parametersOf, parseScript } from "./tokenizer.ts";
 
@@ -90,4 +91,55 @@ test("the first words say what a statement is", () => {
   assert.equal(verb("with a(x) as (select (1)), b as materialized (values(2)) select 1"), "SELECT");
   assert.equal(verb("with recursive replace as (select 1) select * from replace"), "SELECT");
   assert.equal(verb("with a as not materialized (select 1) delete from t"), "DELETE");
+});
+
+test("marks and comments in front are white space exactly where they are to SQLite", () => {
+  const db = new DatabaseSync(":memory:");
+  const compiles = (sql: string) => {
+    try {
+      return db.prepare(sql).columns()[0]?.name === "x";
+    } catch {
+      return false;
+    }
+  };
+  /** Taken apart as SQLite does: a SELECT when it compiles, something else when it does not. */
+  const check = (sql: string) => {
+    const [first, ...rest] = parseScript(sql);
+    const isSelect = first?.head.join() === "SELECT,1,AS,X" && rest.length === 0;
+    assert.equal(isSelect, compiles(sql), JSON.stringify(sql));
+  };
+  for (let code = 1; code <= 0xffff; code++) {
+    if (code === 0x27 || (code >= 0xd800 && code <= 0xdfff)) continue;
+    const mark = String.fromCharCode(code);
+    check(`${mark}SELECT 1 AS x`);
+    check(`SELECT 1 AS${mark}x`);
+  }
+  const pieces = [
+    "\ufeff",
+    " ",
+    "\v",
+    "\n",
+    "--\n",
+    "-- c",
+    "/**/",
+    "/*",
+    "*/",
+    "/*/",
+    "\f",
+    ";",
+    "-",
+  ];
+  for (const a of pieces) {
+    for (const b of pieces) {
+      for (const c of pieces) check(`${a}${b}${c}SELECT 1 AS x`);
+    }
+  }
+});
+
+test("what stands behind a statement ends it where SQLite ends it", () => {
+  const texts = (sql: string) => parseScript(sql).map(({ text }) => text);
+  assert.deepEqual(texts("SELECT 1 /*"), ["SELECT 1 /*"]);
+  assert.deepEqual(texts("SELECT 1 /* "), ["SELECT 1"]);
+  assert.deepEqual(texts("SELECT x'41''4;2'; SELECT 2"), ["SELECT x'41''4;2'", "SELECT 2"]);
+  assert.deepEqual(texts("SELECT $a(\u00a0), 1;SELECT 2"), ["SELECT $a(\u00a0), 1", "SELECT 2"]);
 });

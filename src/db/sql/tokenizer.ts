@@ -184,7 +184,8 @@ class Scanner {
     }
     const c = sql.charCodeAt(at);
     if ((c === 0x78 || c === 0x58) && sql.charCodeAt(at + 1) === 0x27) {
-      this.#set("string", endOfQuoted(sql, at + 1, 0x27)); // x'…'
+      const end = sql.indexOf("'", at + 2); // x'…', where no quote stands for itself
+      this.#set("string", end < 0 ? sql.length : end + 1);
     } else if (isDigit(c) || (c === 0x2e && isDigit(sql.charCodeAt(at + 1)))) {
       while (isWordCode(sql.charCodeAt(at)) || sql.charCodeAt(at) === 0x2e) at++;
       this.#set("number", at);
@@ -222,7 +223,7 @@ class Scanner {
       } else if (c === 0x3a && sql.charCodeAt(at + 1) === 0x3a) {
         at += 2;
       } else if (c === 0x28 && length > 0) {
-        const suffix = /\([^)\s]*\)/y;
+        const suffix = /\([^)\t-\r ]*\)/y;
         suffix.lastIndex = at;
         if (suffix.test(sql)) at = suffix.lastIndex;
         break;
@@ -239,16 +240,21 @@ class Scanner {
   }
 }
 
+/** Space, byte order marks and comments [tokenize.c, CC_SPACE, CC_BOM, CC_MINUS, CC_SLASH]. */
 function skipBlank(sql: string, at: number): number {
   for (;;) {
     const c = sql.charCodeAt(at);
-    if (c === 0x20 || (c >= 0x09 && c <= 0x0d && c !== 0x0b)) {
+    if (isSpace(c)) {
+      at++;
+      // A vertical tab goes on with white space; it does not begin it.
+      while (isSpace(sql.charCodeAt(at)) || sql.charCodeAt(at) === 0x0b) at++;
+    } else if (c === byteOrderMark) {
       at++;
     } else if (c === 0x2d && sql.charCodeAt(at + 1) === 0x2d) {
       const end = sql.indexOf("\n", at);
       if (end < 0) return sql.length;
-      at = end + 1;
-    } else if (c === 0x2f && sql.charCodeAt(at + 1) === 0x2a) {
+      at = end;
+    } else if (c === 0x2f && sql.charCodeAt(at + 1) === 0x2a && at + 2 < sql.length) {
       const end = sql.indexOf("*/", at + 2);
       if (end < 0) return sql.length;
       at = end + 2;
@@ -256,6 +262,13 @@ function skipBlank(sql: string, at: number): number {
       return at;
     }
   }
+}
+
+/** In front of a token it is white space; inside a word, a letter like everything beyond ASCII. */
+const byteOrderMark = 0xfeff;
+
+function isSpace(c: number): boolean {
+  return c === 0x20 || (c >= 0x09 && c <= 0x0d && c !== 0x0b);
 }
 
 /** End of a quoted token that starts at `at`; a doubled quote stands for itself. Unclosed: the rest of the text. */

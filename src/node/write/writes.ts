@@ -31,7 +31,7 @@ import { HeadTable } from "./head-table.ts";
 import { Outcomes } from "./outcomes.ts";
 import { OwnPages } from "./own-pages.ts";
 import type { WritePorts } from "./ports.ts";
-import { sessionGone, type WriteItem, WriteQueue } from "./queue.ts";
+import { sessionGone, transactionEnded, type WriteItem, WriteQueue } from "./queue.ts";
 import { sameRecording } from "./recording.ts";
 import { isTooLarge, metDiskFailure } from "./run-limits.ts";
 import { OpenSession } from "./session.ts";
@@ -392,7 +392,7 @@ export class Writes {
   }
 
   #onKilled(items: WriteItem[], reply: Extract<WriterRun, { type: "killed" }>): void {
-    const { offender, running, message } = reply;
+    const { offender, running, message, alone } = reply;
     this.counters.writerKills++;
     this.#ports.onEvent(`the writer process ended: ${message}`);
     const inSession = this.#session !== undefined;
@@ -401,9 +401,11 @@ export class Writes {
     for (const [i, item] of items.entries()) {
       if (i === running) item.attempts++;
       if (i === offender) item.reject(new ClientError("STATEMENT_TIMEOUT", message));
+      else if (alone === true && items.length === 1) item.reject(transactionEnded());
       else if (inSession) item.reject(sessionGone());
       else if (item.attempts >= 2) item.reject(new ClientError("INTERNAL", message));
       else again.push(item);
+      item.alone ||= alone === true;
     }
     this.#queue.putBack(again);
     this.#prepare();

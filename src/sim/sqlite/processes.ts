@@ -118,7 +118,8 @@ export class SqliteWriter implements WriterProcess {
     const { message, body } = await this.#world.outside(() => scratch.run(request));
     if (this.#dead || message.type !== "done") {
       this.#dead = true;
-      return killed(running, message.type === "failed" ? message.message : undefined);
+      if (message.type !== "failed") return killed(running);
+      return { ...killed(running, message.message), alone: message.alone };
     }
     const { outcomes, open, frames, warnings } = message;
     return {
@@ -133,6 +134,9 @@ export class SqliteWriter implements WriterProcess {
   }
 }
 
-function killed(running: number, message = "the process ended"): WriterRun {
+function killed(
+  running: number,
+  message = "the process ended",
+): Extract<WriterRun, { type: "killed" }> {
   return { type: "killed", offender: -1, running, message };
 }

@@ -7,6 +7,7 @@
 import { messageOf } from "../../base/errors.ts";
 import { takeUp } from "../../db/process/child.ts";
 import { Scratch } from "../../db/process/writer-child.ts";
+import { TransactionEnded } from "../../db/sql/client-transaction.ts";
 import { writerPorts } from "../../node/children/writer-ports.ts";
 import type { FromHost, ToHost } from "./scratch-messages.ts";
 
@@ -24,7 +25,8 @@ const end = takeUp((head) => {
     send(reply, body);
   } catch (error) {
     end.progress.idle();
-    send({ type: "failed", message: messageOf(error) });
+    const alone = error instanceof TransactionEnded;
+    send({ type: "failed", message: messageOf(error), alone });
   }
 });
 

@@ -1,0 +1,38 @@
+/**
+ * What a compiled statement is, by what SQLite's authorizer saw while it was compiled. This is the last word on how it
+ * is run; the words of its text (classify.ts) only guess in advance where to send it.
+ *
+ * Words decide in two cases. How a transaction begins (IMMEDIATE, READONLY) SQLite tells nobody. And what compiles to
+ * no action at all (VACUUM, DROP … IF EXISTS of nothing) is taken for what it says: a wrong guess there ends in an
+ * error of SQLite's, because none of them does anything inside a transaction.
+ */
+
+import { pragmaUse } from "../stream/pragmas.ts";
+import type { Trace } from "./authorizer.ts";
+import { plainShape, type Shape } from "./classify.ts";
+
+/** `guess` is the shape by words. The statement may be behind EXPLAIN: this is what is explained. */
+export function compiledShape(trace: Trace, guess: Shape): Shape {
+  const { control, pragma } = trace;
+  if (control !== undefined) {
+    const { readonly, immediate } = guess;
+    const begin = control.kind === "begin" ? { readonly, immediate } : {};
+    return { ...plainShape, ...control, ...begin };
+  }
+  if (pragma !== undefined) {
+    const shape = { ...plainShape, cacheable: false };
+    const use = pragmaUse(pragma.name, pragma.value);
+    if (use === "setting") return { ...shape, kind: "setting", writes: true };
+    return use === "stored" ? { ...shape, kind: "upkeep", writes: true } : shape;
+  }
+  // ANALYZE may make its table, and CREATE INDEX fills the index.
+  const { isSchema, upkeep } = trace;
+  if (upkeep === "analyze") return { ...plainShape, kind: "upkeep", writes: true };
+  if (isSchema) return { ...plainShape, kind: "schema", writes: true };
+  if (upkeep === "reindex") return { ...plainShape, kind: "upkeep", writes: true };
+  if (trace.touched.size > 0) {
+    return { ...plainShape, kind: "change", writes: true, inserts: trace.inserts };
+  }
+  const isIdle = guess.kind === "schema" || guess.kind === "upkeep" || guess.kind === "vacuum";
+  return isIdle ? guess : plainShape;
+}
