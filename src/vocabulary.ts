@@ -90,9 +90,13 @@ export type Settings = {
   readonly coordinator: "quorum" | "manual";
   /** What entries carry beside what followers apply: for the change stream, and for what is discarded. */
   readonly record: { readonly statements: boolean; readonly changes: boolean };
+  /** `PRAGMA foreign_keys` of a stream that has not set it. */
+  readonly foreignKeys: "on" | "off";
+  /** When a plain BEGIN takes the writer: at its first write, or at once. */
+  readonly begin: "deferred" | "immediate";
 };
 
-/** Of a cluster that was never told otherwise. */
+/** Of a cluster that was never told otherwise. A field that is missing in the log or in a file has this value. */
 export const defaultSettings: Settings = {
   commitRule: "quorum",
   whenCopiesMissing: "wait",
@@ -100,7 +104,12 @@ export const defaultSettings: Settings = {
   logKind: "pages",
   coordinator: "quorum",
   record: { statements: false, changes: false },
+  foreignKeys: "off",
+  begin: "deferred",
 };
+
+/** What the first leader of a new cluster puts into its log. Clusters that are older keep what they have. */
+export const newClusterSettings: Settings = { ...defaultSettings, foreignKeys: "on" };
 
 /**
  * What an entry is about.

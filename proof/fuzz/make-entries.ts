@@ -47,6 +47,8 @@ export function makeSettings(prng: Prng): Settings {
     logKind: pick(settingsChoices.logKind, prng),
     coordinator: pick(settingsChoices.coordinator, prng),
     record: { statements: prng.chance(0.5), changes: prng.chance(0.5) },
+    foreignKeys: pick(settingsChoices.foreignKeys, prng),
+    begin: pick(settingsChoices.begin, prng),
   };
 }
 

@@ -23,6 +23,7 @@ const hints: Record<ErrorCode, string | undefined> = {
   TABLE_NOT_HERE: "repeat it on another node",
   STATEMENT_TIMEOUT: "make the statement faster or split it",
   TRANSACTION_TIMEOUT: "keep transactions short; begin it again",
+  TRANSACTION_LOST: "nothing of it was kept; begin it again",
   TRANSACTION_TOO_LARGE: "split the transaction",
   RESPONSE_TOO_LARGE: "ask for fewer rows or columns at a time",
   STREAM_EXPIRED: "open a new stream: repeat the request without a baton",

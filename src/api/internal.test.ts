@@ -115,11 +115,11 @@ test("nobody listens: surely nothing happened", async (t) => {
   const session = "w.a.1";
   assert.equal(await refusalOf(sender.run(`127.0.0.1:${port}`, write, options())), "NOT_LEADER");
   const continued = sender.run(`localhost:${port}`, write, options({ session }));
-  assert.equal(await refusalOf(continued), "NOT_LEADER");
+  assert.equal(await refusalOf(continued), "TRANSACTION_LOST");
   assert.equal(await refusalOf(sender.status(`127.0.0.1:${port}`, 500)), "NOT_READY");
 });
 
-test("the leader dies after the request was sent: unknown, unless it only reads", async (t) => {
+test("the leader dies after the request was sent: unknown, unless it could not commit", async (t) => {
   let requests = 0;
   const dying = createServer((socket) => {
     socket.on("error", () => {});
@@ -137,8 +137,28 @@ test("the leader dies after the request was sent: unknown, unless it only reads"
   assert.equal(await refusalOf(sender.run(address, write, options())), "UNKNOWN_OUTCOME");
   assert.equal(requests, 1, "it was sent once");
   assert.equal(await refusalOf(sender.run(address, read, options())), "NOT_LEADER");
-  const within = options({ session: "w.a.1" });
-  assert.equal(await refusalOf(sender.run(address, read, within)), "UNKNOWN_OUTCOME");
+  const asked = async (session: string | undefined, ...sql: string[]) => {
+    const requests = sql.map((text) => ({
+      type: "execute" as const,
+      stmt: { ...stmt, sql: text },
+    }));
+    const error = await sender.run(address, { requests }, options({ session })).then(
+      () => undefined,
+      (thrown: ClientError) => thrown,
+    );
+    // The library's own words for a connection that was ended.
+    assert.doesNotMatch(error!.message, /other side closed|client is destroyed/);
+    return error!.code;
+  };
+  const open = "w.a.1";
+  assert.equal(await asked(open, "SELECT 1"), "TRANSACTION_LOST");
+  assert.equal(await asked(open, "INSERT INTO t VALUES (1)"), "TRANSACTION_LOST");
+  assert.equal(await asked(open, "COMMIT"), "UNKNOWN_OUTCOME");
+  assert.equal(await asked(open, "INSERT INTO t VALUES (1)", "COMMIT"), "UNKNOWN_OUTCOME");
+  // What a reader held has nothing to commit.
+  assert.equal(await asked("r.a.1", "COMMIT"), "TRANSACTION_LOST");
+  assert.equal(await asked(undefined, "BEGIN IMMEDIATE", "INSERT INTO t VALUES (1)"), "NOT_LEADER");
+  assert.equal(await asked(undefined, "BEGIN", "DELETE FROM t", "COMMIT"), "UNKNOWN_OUTCOME");
 });
 
 test("something else listens there", async (t) => {

@@ -10,6 +10,7 @@ const both = { statements: true, changes: true };
 const manual: Settings = {
   ...{ commitRule: "one", whenCopiesMissing: "degrade", copiesTimeoutMs: 500 },
   ...{ logKind: "rows", coordinator: "manual", record: both },
+  ...{ foreignKeys: "on", begin: "immediate" },
 };
 
 function check(settings: Carry, wanted: Record<string, unknown>, expected: Settings): string {

@@ -41,6 +41,7 @@ export const errorCodes = {
   BLOCKED: { retry: "never", status: 400 },
   STATEMENT_TIMEOUT: { retry: "never", status: 408 },
   TRANSACTION_TIMEOUT: { retry: "later", status: 408 },
+  TRANSACTION_LOST: { retry: "later", status: 409 },
   TRANSACTION_TOO_LARGE: { retry: "never", status: 413 },
   RESPONSE_TOO_LARGE: { retry: "never", status: 413 },
   STREAM_EXPIRED: { retry: "later", status: 400 },

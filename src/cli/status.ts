@@ -4,7 +4,7 @@
 
 import type { Command } from "commander";
 import type { NodeStatus } from "../node/report/node-status.ts";
-import { defaultSettings, type Settings } from "../vocabulary.ts";
+import { newClusterSettings, type Settings } from "../vocabulary.ts";
 import { formatDuration } from "./archive/flags.ts";
 import { settingLines } from "./operate/settings-text.ts";
 import { defaultUrl, Remote, type StatusAnswer } from "./remote/remote.ts";
@@ -95,10 +95,10 @@ export function formatStatus(status: StatusAnswer): string[] {
   return [...head, ...formatTable(columns, rows, { right: [4, 5, 6, 7, 8] })];
 }
 
-/** The commit rule, and whatever else is not as it is by default. */
+/** The commit rule, and whatever else is not as in a new cluster. */
 function formatRule({ commitRule, settings, degraded }: StatusAnswer): string {
   const others = settingLines(settings).filter(
-    (line) => !settingLines(defaultSettings).includes(line) && !line.startsWith("commitRule="),
+    (line) => !settingLines(newClusterSettings).includes(line) && !line.startsWith("commitRule="),
   );
   const missing = degraded === true ? ["DEGRADED: copies are missing, a weaker rule does"] : [];
   return [commitRule, ...missing, ...others].join("  ");

@@ -106,7 +106,7 @@ export class Courier {
     }
   }
 
-  /** For a stream that is open on a node: there or nowhere. Throws as `deliver`, and TRANSACTION_TIMEOUT. */
+  /** For a stream that is open on a node: there or nowhere. Throws as `deliver`, and TRANSACTION_LOST. */
   async follow(node: WatchedNode, parcel: Parcel): Promise<Delivered> {
     if (this.#view.isClosed) throw closed();
     try {
@@ -114,8 +114,8 @@ export class Courier {
     } catch (error) {
       if (error instanceof ClientError) throw error;
       if (error instanceof Broken && parcel.mayCommit) throw this.#final(error, parcel);
-      const message = `the node that held the transaction is gone, and nothing of it is kept: ${messageOf(error)}`;
-      throw new ClientError("TRANSACTION_TIMEOUT", message, { cause: error });
+      const message = `the transaction is lost: ${messageOf(error)}; nothing of it was kept, begin again`;
+      throw new ClientError("TRANSACTION_LOST", message, { cause: error });
     }
   }
 

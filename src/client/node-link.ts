@@ -127,5 +127,9 @@ function lost(url: string, cause: unknown): NotSent | Broken {
   if (isConnectFailure(cause)) {
     return new NotSent(`no connection to ${url}: ${messageOf(cause)}`, { cause });
   }
-  return new Broken(`the connection to ${url} broke off: ${messageOf(cause)}`, { cause });
+  const { code } = cause as { code?: unknown };
+  // The library's words for a connection that was ended mean nothing to a client.
+  const isOurs = typeof code === "string" && code.startsWith("UND_ERR_");
+  const why = isOurs ? "" : `: ${messageOf(cause)}`;
+  return new Broken(`the connection to ${url} broke off${why}`, { cause });
 }

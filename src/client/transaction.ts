@@ -1,6 +1,6 @@
 /**
  * An interactive transaction. It lives on the node where it began, and ends with it: when that node is lost before
- * COMMIT was sent, nothing of it is kept, and the error says so (TRANSACTION_TIMEOUT, retry: later).
+ * COMMIT was sent, nothing of it is kept, and the error says so (TRANSACTION_LOST, retry: later).
  */
 
 import type { EntryId } from "../vocabulary.ts";
@@ -65,7 +65,7 @@ export class Transaction {
     const { courier, node, reads, headers, signal, saw } = this.#open;
     const baton = this.#baton;
     if (baton === undefined) {
-      throw new PacelineError("TRANSACTION_TIMEOUT", "later", "the transaction is over");
+      throw new PacelineError("TRANSACTION_LOST", "later", "the transaction is over; begin again");
     }
     this.#baton = undefined;
     const unit = { requests: [{ type: "execute" as const, stmt: stmtOf(statement) }] };

@@ -70,6 +70,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const routing = new Routing({
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
     delayed: delayed !== undefined,
+    settings: () => node.settings,
     addressOf: (id) => addressOf(node, tree, id),
     isUp: (id) => links.isUp(id),
   });

@@ -27,6 +27,7 @@ import {
   type Lsn,
   type Membership,
   type NodeId,
+  newClusterSettings,
   type Settings,
   type SnapshotId,
   type Term,
@@ -453,8 +454,8 @@ export class RunningNode {
     if (this.#genesisTerm === term || applying.applied.lsn !== node.last.lsn) return;
     if (log.base.lsn > 0) return;
     // Agreed on before there is anything that they are about.
-    if (initialSettings !== undefined && node.status().settingsLsn === 0) {
-      node.changeSettings(initialSettings);
+    if (node.status().settingsLsn === 0) {
+      node.changeSettings(initialSettings ?? newClusterSettings);
       return;
     }
     this.#genesisTerm = term;

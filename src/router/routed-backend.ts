@@ -84,7 +84,7 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
   async #continue(unit: Unit, options: RoutedOptions, session: string): Promise<RunAnswer> {
     const open = this.#openById.get(session);
     if (open === undefined) {
-      throw new ClientError("STREAM_EXPIRED", "the transaction is gone; begin again");
+      throw new ClientError("TRANSACTION_LOST", "the transaction is lost; begin again");
     }
     // Its baton is used up; whatever goes wrong, nobody can come back to it.
     this.#openById.delete(session);

@@ -1,18 +1,18 @@
 /**
  * The simulated twin of node/route/forward.ts: requests from node to node, over the same network, as text.
  *
- * What is thrown when follows forward.ts: surely not begun is NOT_LEADER, broken after it was sent is NOT_LEADER for
- * reads and UNKNOWN_OUTCOME for the rest.
+ * What is thrown when follows forward.ts, whose judgement of what broke off is the same.
  */
 
 import { ClientError, type ErrorCode } from "../base/errors.ts";
-import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
 import type { NodeStatus, NodeVerdict } from "../node/report/node-status.ts";
+import { brokenOff } from "../node/route/forward.ts";
 import { decodeAnswer, encodeAnswer } from "../node/route/forward-wire.ts";
 import type { Forwarding } from "../node/route/routing.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
+import { withoutTransaction } from "../node/route/transaction-errors.ts";
 import type { RunningNode } from "../node/running-node.ts";
 import type { NodeId } from "../vocabulary.ts";
 import type { Network } from "./links.ts";
@@ -43,10 +43,11 @@ export class SimForwarder implements Forwarding {
     if (options.signal.aborted) {
       return Promise.reject(new ClientError("OVERLOADED", "given up before it was sent"));
     }
-    const isRead = options.session === undefined && accessOf(unit) === "read";
+    const broken = (why: string) =>
+      brokenOff(`the connection to ${address} broke off: ${why}`, unit, options);
     const { signal: _, ...plain } = options;
     const text = JSON.stringify({ unit, options: plain });
-    return this.#ask(address, isRead, (node) => {
+    const answered = this.#ask(address, broken, (node) => {
       const sent = JSON.parse(text) as { unit: Unit; options: Omit<RunOptions, "signal"> };
       const signal = new AbortController().signal;
       return node.parts.routing
@@ -58,24 +59,27 @@ export class SimForwarder implements Forwarding {
           signal,
         })
         .then(encodeAnswer);
-    }).then(decodeAnswer);
+    });
+    return answered.then(decodeAnswer, (error: unknown) => {
+      throw error instanceof ClientError ? withoutTransaction(error, options) : error;
+    });
   }
 
   closeSession(address: string, session: string): void {
-    this.#ask(address, true, async (node) => {
+    this.#ask(address, refused, async (node) => {
       node.parts.routing.closeSession(session);
       return "";
     }).catch(() => {});
   }
 
   status(address: string): Promise<NodeStatus> {
-    return this.#ask(address, true, async (node) => JSON.stringify(node.parts.report.local())).then(
-      (text) => JSON.parse(text) as NodeStatus,
-    );
+    return this.#ask(address, refused, async (node) =>
+      JSON.stringify(node.parts.report.local()),
+    ).then((text) => JSON.parse(text) as NodeStatus);
   }
 
   verify(address: string): Promise<NodeVerdict> {
-    return this.#ask(address, true, async (node) =>
+    return this.#ask(address, refused, async (node) =>
       JSON.stringify(await node.parts.report.verifyHere()),
     ).then((text) => JSON.parse(text) as NodeVerdict);
   }
@@ -87,7 +91,7 @@ export class SimForwarder implements Forwarding {
   ): Promise<unknown> {
     if (sent.path !== "/admin/switchover") throw new ClientError("NOT_READY", "not simulated");
     const { to } = JSON.parse(sent.body ?? "{}") as { to?: NodeId };
-    const text = await this.#ask(address, false, async (node) => {
+    const text = await this.#ask(address, unknown, async (node) => {
       const leader = await node.switchover(to);
       if (leader === undefined) throw new ClientError("NO_LEADER", "the lead stays where it is");
       return JSON.stringify({ leader });
@@ -107,7 +111,7 @@ export class SimForwarder implements Forwarding {
 
   #ask(
     address: string,
-    isRead: boolean,
+    broken: (why: string) => ClientError,
     run: (node: RunningNode) => Promise<string>,
   ): Promise<string> {
     const { scheduler } = this.#network;
@@ -116,11 +120,7 @@ export class SimForwarder implements Forwarding {
       address,
       break: (why) => {
         if (!this.#pending.delete(pending)) return;
-        reject(
-          isRead
-            ? new ClientError("NOT_LEADER", `reading on ${address} broke off: ${why}`)
-            : new ClientError("UNKNOWN_OUTCOME", `the connection to ${address} broke off: ${why}`),
-        );
+        reject(broken(why));
       },
     };
     this.#pending.add(pending);
@@ -173,6 +173,14 @@ export class SimForwarder implements Forwarding {
       this.#life,
     );
   }
+}
+
+function refused(why: string): ClientError {
+  return new ClientError("NOT_LEADER", why);
+}
+
+function unknown(why: string): ClientError {
+  return new ClientError("UNKNOWN_OUTCOME", why);
 }
 
 function copyOf(error: ClientError): ClientError {

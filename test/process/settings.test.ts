@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { defaultSettings, type Settings } from "../../src/vocabulary.ts";
+import { newClusterSettings, type Settings } from "../../src/vocabulary.ts";
 import { TestCluster } from "./cluster.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
@@ -27,7 +27,7 @@ test("settings of a cluster", async () => {
   try {
     const leader = await cluster.leader();
     const follower = cluster.nodes.find((node) => node.id !== leader)!.id;
-    const born = { ...defaultSettings, copiesTimeoutMs: 300 };
+    const born = { ...newClusterSettings, copiesTimeoutMs: 300 };
     assert.deepEqual(await settingsOf(cluster, leader), born);
 
     const changed = configure(cluster.url(follower), "whenCopiesMissing=fail");

@@ -29,6 +29,7 @@ export type ExecuteOptions = {
 const surelyNotDone = new Set([
   ...["NOT_LEADER", "NO_LEADER", "OVERLOADED", "NOT_READY", "TOO_STALE", "BAD_REQUEST"],
   ...["STATEMENT_TIMEOUT", "TRANSACTION_TIMEOUT", "SQLITE_CONSTRAINT", "SQLITE_ERROR", "BLOCKED"],
+  "TRANSACTION_LOST",
 ]);
 
 export async function execute(

@@ -227,7 +227,8 @@ function playHeaders(prng: Prng): Outcome {
 function playBaton(prng: Prng): Outcome {
   const seal = new BatonSeal("secret");
   const streamId = Buffer.from(randomBytes(16, prng)).toString("hex");
-  const baton = { streamId, sequence: prng.u32(), node: makeId(prng) };
+  const plain = prng.chance(0.5);
+  const baton = { streamId, sequence: prng.u32(), node: makeId(prng), plain };
   const text = seal.seal(baton);
   demandSame(seal.open(text), baton, "a baton");
   const spoiled = mutateText(text, new BatonSeal("other").seal(baton), prng);

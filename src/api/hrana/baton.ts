@@ -2,7 +2,7 @@
  * The baton: what a client of a stream gives back to go on with it. Base64url, without padding, of
  *
  *   offset  size  field
- *        0     1  version, now 1
+ *        0     1  1; or 2: the stream is plain, nothing is lost with it
  *        1    16  stream id, random
  *       17     4  sequence, big-endian: how often the stream was used; every answer carries a new one
  *       21     1  length n of the node id
@@ -23,9 +23,11 @@ export type Baton = {
   readonly streamId: string;
   readonly sequence: number;
   readonly node: NodeId;
+  /** The stream that it was given for had nothing that a new one would not have. */
+  readonly plain: boolean;
 };
 
-const version = 1;
+const versions = { bound: 1, plain: 2 } as const;
 const idBytes = 16;
 const fixedBytes = 22;
 const macBytes = 16;
@@ -41,7 +43,7 @@ export class BatonSeal {
 
   seal(baton: Baton): string {
     const open = Buffer.alloc(fixedBytes + baton.node.length);
-    open.writeUInt8(version, 0);
+    open.writeUInt8(baton.plain ? versions.plain : versions.bound, 0);
     open.write(baton.streamId, 1, idBytes, "hex");
     open.writeUInt32BE(baton.sequence, 1 + idBytes);
     open.writeUInt8(baton.node.length, fixedBytes - 1);
@@ -59,11 +61,13 @@ export class BatonSeal {
     }
     const open = bytes.subarray(0, bytes.length - macBytes);
     if (!timingSafeEqual(this.#mac(open), bytes.subarray(open.length))) return undefined;
-    if (open[0] !== version) return undefined;
+    const version = open[0];
+    if (version !== versions.bound && version !== versions.plain) return undefined;
     return {
       streamId: open.toString("hex", 1, 1 + idBytes),
       sequence: open.readUInt32BE(1 + idBytes),
       node: nodeId(open.toString("latin1", fixedBytes)),
+      plain: version === versions.plain,
     };
   }
 

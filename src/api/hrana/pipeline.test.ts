@@ -98,7 +98,7 @@ test("batons that are forged, of another node, or older than the node", async (t
     assert.equal(json.code, code);
     assert.equal(json.error, json.message);
   };
-  const seal = { streamId, sequence: 1, node: nodeId("a") };
+  const seal = { streamId, sequence: 1, node: nodeId("a"), plain: false };
   await check("", "BATON_INVALID");
   await check("nonsense", "BATON_INVALID");
   await check("x".repeat(100_000), "BATON_INVALID");
@@ -107,6 +107,9 @@ test("batons that are forged, of another node, or older than the node", async (t
   await check(good.seal({ ...seal, node: nodeId("b") }), "BATON_INVALID");
   await check(good.seal(seal), "STREAM_EXPIRED");
   await check(7, "BAD_REQUEST");
+  const baton = good.seal({ ...seal, plain: true });
+  const again = await post(`${url}/v2/pipeline`, { baton, requests: [execute("select 1")] });
+  assert.equal(again.status, 200, "it had nothing that the restart took");
 });
 
 test("a baton in use is refused, and the request that uses it goes on", async (t) => {

@@ -20,6 +20,10 @@ export class SqlTexts {
     this.#budget = budget;
   }
 
+  get isEmpty(): boolean {
+    return this.#textById.size === 0;
+  }
+
   /** Throws ClientError BAD_REQUEST when nothing is stored under the number. */
   get(id: number): string {
     const text = this.#textById.get(id);

@@ -28,6 +28,12 @@ export class Stream {
    */
   lost: ClientError | undefined = undefined;
 
+  /** A new stream in its place would be the same to its client. */
+  get plain(): boolean {
+    const { session, foreignKeys, lost, texts } = this;
+    return (session ?? foreignKeys ?? lost) === undefined && texts.isEmpty;
+  }
+
   constructor(id: string, budget: TextBudget) {
     this.id = id;
     this.texts = new SqlTexts(budget);

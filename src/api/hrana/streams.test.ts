@@ -46,9 +46,11 @@ function setup() {
   return { streams, closed, pass, found, opened, whyGone };
 }
 
-test("an idle stream ends, is remembered for a while, and then forgotten", () => {
-  const { streams, pass, opened, whyGone } = setup();
-  const baton = opened();
+test("an idle stream with something of its own ends, is remembered for a while, and then forgotten", () => {
+  const { streams, pass, found, opened, whyGone } = setup();
+  const stream = found(opened());
+  stream.texts.store(1, "SELECT 1");
+  const baton = streams.keep(stream);
   pass(limits.streamIdleMs - 1);
   assert.equal(streams.count, 1);
   pass(1);
@@ -56,6 +58,44 @@ test("an idle stream ends, is remembered for a while, and then forgotten", () =>
   assert.equal(whyGone(baton), "STREAM_EXPIRED");
   pass(limits.streamTombstoneMs);
   assert.equal(whyGone(baton), "STREAM_EXPIRED");
+});
+
+test("an idle stream that has nothing of its own goes on as if it had never ended", () => {
+  const { streams, pass, found, opened, whyGone } = setup();
+  const old = opened();
+  const baton = streams.keep(found(old));
+  pass(limits.streamIdleMs);
+  assert.equal(streams.count, 0);
+  assert.equal(whyGone(old), "STREAM_EXPIRED", "it was used before");
+  const stream = found(baton);
+  streams.admit(stream);
+  assert.throws(() => streams.find(baton), { code: "BATON_INVALID" }, "each is good once");
+  const next = streams.keep(stream);
+  assert.throws(() => streams.find(baton), { code: "BATON_INVALID" });
+  // Longer than anyone remembers: connections of a pool come back after a night.
+  pass(limits.streamIdleMs);
+  pass(limits.streamTombstoneMs);
+  assert.equal(found(next).id, stream.id);
+});
+
+test("what a stream has of its own keeps it from being opened anew", () => {
+  const changes: ((stream: Stream) => void)[] = [
+    (stream) => stream.texts.store(1, "SELECT 1"),
+    (stream) => {
+      stream.foreignKeys = false;
+    },
+    (stream) => {
+      stream.session = "s1";
+    },
+  ];
+  for (const change of changes) {
+    const { streams, pass, found, opened, whyGone } = setup();
+    const stream = found(opened());
+    change(stream);
+    const baton = streams.keep(stream);
+    pass(limits.streamIdleMs);
+    assert.equal(whyGone(baton), "STREAM_EXPIRED");
+  }
 });
 
 test("an idle transaction ends long before its stream, which remembers it", () => {

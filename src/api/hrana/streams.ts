@@ -9,7 +9,9 @@
  *   4. An idle stream ends after streamIdleMs. Its transaction ends sooner, after transactionIdleMs, because it holds
  *      the only writer; the stream then remembers that it lost one (stream.ts).
  *
- * An ended stream is remembered for a while, so that whoever comes too late learns why.
+ * An ended stream is remembered for a while, so that whoever comes too late learns why. One that only was idle, and had
+ * nothing that a new one would not have, goes on as if it had never ended: its baton says so. Pools of connections that
+ * do not know of expiry live by that.
  */
 
 import { randomUUID } from "node:crypto";
@@ -17,6 +19,7 @@ import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
+import { idleTooLong } from "../../node/route/transaction-errors.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import { type Baton, BatonSeal } from "./baton.ts";
 import type { TextBudget } from "./sql-texts.ts";
@@ -38,7 +41,12 @@ export type StreamPorts = {
   closeSession(session: string): void;
 };
 
-type Tombstone = { readonly end: StreamEnd; readonly untilMs: number };
+type Tombstone = {
+  readonly end: StreamEnd;
+  /** Of its last baton. */
+  readonly sequence: number;
+  readonly untilMs: number;
+};
 
 /** How often idle streams are looked through. */
 const sweepMs = 500;
@@ -81,7 +89,7 @@ export class Streams {
       );
     }
     const stream = this.#streamById.get(baton.streamId);
-    if (stream === undefined) return { type: "gone", error: this.#whyGone(baton) };
+    if (stream === undefined) return this.#revived(baton) ?? this.#gone(baton);
     if (stream.busy || stream.sequence !== baton.sequence) {
       throw new ClientError(
         "BATON_INVALID",
@@ -113,14 +121,14 @@ export class Streams {
     stream.sequence = (stream.sequence + 1) >>> 0;
     stream.busy = false;
     stream.idleSinceMs = this.#ports.clock.nowMs();
-    const { id: streamId, sequence } = stream;
-    return this.#seal.seal({ streamId, sequence, node: this.#ports.node });
+    const { id: streamId, sequence, plain } = stream;
+    return this.#seal.seal({ streamId, sequence, node: this.#ports.node, plain });
   }
 
   /** Ends a stream: its transaction is rolled back, its texts are dropped. Fine when it has ended already. */
   end(stream: Stream, why: StreamEnd): void {
     const known = this.#streamById.delete(stream.id);
-    if (known) this.#bury(stream.id, why);
+    if (known) this.#bury(stream, why);
     stream.ended = true;
     this.#rollBack(stream);
     stream.texts.clear();
@@ -147,10 +155,7 @@ export class Streams {
         this.end(stream, "idle");
       } else if (stream.session !== undefined && idleMs >= limits.transactionIdleMs) {
         this.#rollBack(stream);
-        stream.lost = new ClientError(
-          "TRANSACTION_TIMEOUT",
-          `nothing came for ${limits.transactionIdleMs} ms`,
-        );
+        stream.lost = idleTooLong();
       }
     }
     for (const [id, tombstone] of this.#tombstoneById) {
@@ -159,9 +164,24 @@ export class Streams {
     }
   }
 
-  #bury(id: string, end: StreamEnd): void {
+  /** The stream of a baton that was given for a plain one, as it was. */
+  #revived({ streamId, sequence, plain }: Baton): Found | undefined {
+    const tombstone = this.#tombstoneById.get(streamId);
+    const isLast = tombstone === undefined || tombstone.sequence === sequence;
+    if (!plain || !isLast || (tombstone?.end ?? "idle") !== "idle") return undefined;
+    this.#tombstoneById.delete(streamId);
+    const stream = new Stream(streamId, this.#budget);
+    stream.sequence = sequence;
+    return { type: "stream", stream };
+  }
+
+  #gone(baton: Baton): Found {
+    return { type: "gone", error: this.#whyGone(baton) };
+  }
+
+  #bury({ id, sequence }: Stream, end: StreamEnd): void {
     const untilMs = this.#ports.clock.nowMs() + limits.streamTombstoneMs;
-    this.#tombstoneById.set(id, { end, untilMs });
+    this.#tombstoneById.set(id, { end, sequence, untilMs });
     if (this.#tombstoneById.size <= limits.streamTombstonesMax) return;
     const oldest = this.#tombstoneById.keys().next().value;
     if (oldest !== undefined) this.#tombstoneById.delete(oldest);
@@ -176,7 +196,7 @@ export class Streams {
       case "idle":
         return new ClientError(
           "STREAM_EXPIRED",
-          `the stream has expired: nothing came for ${limits.streamIdleMs} ms`,
+          `the stream has expired: no request came for ${limits.streamIdleMs} ms`,
         );
       default:
         return new ClientError("STREAM_EXPIRED", "the node was restarted, or the stream expired");

@@ -72,8 +72,10 @@ function failed(unit: Unit, code: string, message: string): UnitResults {
   return { results: unit.requests.map(() => result), position: undefined };
 }
 
-function lostMessage(lost: ClientError): string {
-  return `the transaction was rolled back: ${lost.message}; send ROLLBACK or BEGIN to go on with this stream`;
+function lostMessage({ code, message }: ClientError): string {
+  const isSaid = code.startsWith("TRANSACTION_") || code === "UNKNOWN_OUTCOME";
+  const what = isSaid ? message : `the transaction was rolled back: ${message}`;
+  return `${what}; send ROLLBACK or BEGIN to go on with this stream`;
 }
 
 /** The client knows that its transaction is gone, or ends it anyway. */

@@ -22,6 +22,7 @@ const later: ReadonlySet<string> = new Set([
   "NOT_READY",
   "TOO_STALE",
   "OVERLOADED",
+  "TRANSACTION_LOST",
   "TRANSACTION_TIMEOUT",
   "STREAM_EXPIRED",
   "SQLITE_BUSY",

@@ -51,6 +51,9 @@ Settings, the default first:
   copiesTimeoutMs      2000
   logKind              pages · rows · statements · triggers
   coordinator          quorum · manual
+  foreignKeys          on · off: what PRAGMA foreign_keys is for a stream that has not set it. Clusters that were made
+                       before this setting have off
+  begin                deferred: a plain BEGIN reads, and takes the writer at its first write · immediate: at once
   record.statements    false; true: entries also carry the SQL that made them
   record.changes       false; true: entries also carry the rows that changed. Rules one and leader switch both on
 

@@ -4,7 +4,7 @@
 
 import { messageOf } from "../../base/errors.ts";
 import { mergedSettings } from "../../node/rule/settings-change.ts";
-import { defaultSettings, type Settings } from "../../vocabulary.ts";
+import { defaultSettings, newClusterSettings, type Settings } from "../../vocabulary.ts";
 import { misuse } from "../terminal.ts";
 
 /** One `key=value` per setting, in a fixed order. */
@@ -14,9 +14,9 @@ export function settingLines(settings: Settings | undefined): string[] {
   return [...lines, ...Object.entries(record).map(([key, value]) => `record.${key}=${value}`)];
 }
 
-/** Those that are not the default ones, in one line. */
+/** Those that are not the ones of a new cluster, in one line. */
 export function settingsPhrase(settings: Settings | undefined): string {
-  const usual = settingLines(defaultSettings);
+  const usual = settingLines(newClusterSettings);
   const others = settingLines(settings).filter((line) => !usual.includes(line));
   return others.length === 0 ? "default" : others.join(" ");
 }
@@ -41,10 +41,10 @@ export function parseSettings(pairs: readonly string[]): Record<string, unknown>
   return wanted;
 }
 
-/** The default settings with what `wanted` says instead. */
+/** The settings of a new cluster with what `wanted` says instead. */
 export function completeSettings(wanted: Record<string, unknown>): Settings {
   try {
-    return mergedSettings(wanted, defaultSettings);
+    return mergedSettings(wanted, newClusterSettings);
   } catch (error) {
     throw misuse(messageOf(error), "paceline configure --help lists the settings");
   }

@@ -349,5 +349,5 @@ function closed(): ClientError {
 }
 
 function sessionLost(why: string): ClientError {
-  return new ClientError("TRANSACTION_TIMEOUT", `the read transaction is gone: ${why}`);
+  return new ClientError("TRANSACTION_LOST", `the read transaction is lost: ${why}; begin again`);
 }

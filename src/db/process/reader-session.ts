@@ -26,8 +26,8 @@ export class ReaderSession {
   /** Runs a unit; what it leaves open the next one continues. Throws ClientError; the session is lost then. */
   run(unit: Unit): Promise<ReadOutcome> {
     if (this.#isClosed || this.#reader.isGone) {
-      const message = "the read transaction is gone; begin again";
-      return Promise.reject(new ClientError("TRANSACTION_TIMEOUT", message));
+      const message = "the read transaction is lost; begin again";
+      return Promise.reject(new ClientError("TRANSACTION_LOST", message));
     }
     return new Promise((resolve, reject) => {
       this.#reader.submit({

@@ -42,7 +42,7 @@ export type SqlRequest =
 /** What one client sent in one go: runs in order, on one connection, with nothing of another client in between. */
 export type Unit = {
   readonly requests: readonly SqlRequest[];
-  /** What this stream last set by `PRAGMA foreign_keys`; undefined is SQLite's default, off. */
+  /** What this stream last set by `PRAGMA foreign_keys`; undefined is what the cluster has agreed on. */
   readonly foreignKeys?: boolean | undefined;
 };
 

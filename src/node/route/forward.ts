@@ -4,8 +4,10 @@
  * A request is sent once. When that goes wrong, what matters is how far it got:
  *
  *   surely not begun   no connection was made, or the other node refused       NOT_LEADER, or the refusal as it is
- *   sent, then broken  a read-only unit: nothing can have happened             NOT_LEADER: ask again elsewhere
- *                      anything else, or within a transaction                  UNKNOWN_OUTCOME
+ *   sent, then broken  what commits nothing by itself: nothing has happened    NOT_LEADER: ask again elsewhere
+ *                      anything else                                           UNKNOWN_OUTCOME
+ *
+ * Within a transaction that is open there, it is lost in place of NOT_LEADER: TRANSACTION_LOST, unless COMMIT was sent.
  *
  * NOT_LEADER is the one code that invites another try (routing.ts), so it is thrown only where one is safe.
  *
@@ -20,7 +22,7 @@ import {
   messageOf,
   ProtocolError,
 } from "../../base/errors.ts";
-import { accessOf } from "../../db/sql/classify.ts";
+import { mayCommit } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { isConnectFailure } from "../../host/connect-failure.ts";
 import type { TlsIdentity } from "../../host/tls.ts";
@@ -30,6 +32,7 @@ import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
 import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
 import { connectorTo, originOf } from "./node-connection.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
+import { withoutTransaction } from "./transaction-errors.ts";
 
 type Sent = {
   readonly method: "GET" | "POST" | "DELETE";
@@ -110,7 +113,10 @@ export class Forwarder {
       if (received.status !== 200) throw refusalOf(received, address);
       return JSON.parse(received.text);
     } catch (error) {
-      throw connectFailureOf(error, address) ?? unknownOutcome(error, address);
+      throw (
+        connectFailureOf(error, address) ??
+        unknownOutcome(`the connection to ${address} broke off${whyOf(error)}`, error)
+      );
     }
   }
 
@@ -208,12 +214,21 @@ function parseRefusal(text: string): { readonly code?: unknown; readonly message
 
 function failureOf(error: unknown, address: string, unit: Unit, options: RunOptions): ClientError {
   const surely = connectFailureOf(error, address);
-  if (surely !== undefined) return surely;
-  if (options.session === undefined && accessOf(unit) === "read") {
-    const message = `reading on ${address} broke off: ${messageOf(error)}`;
-    return new ClientError("NOT_LEADER", message, { cause: error });
-  }
-  return unknownOutcome(error, address);
+  if (surely !== undefined) return withoutTransaction(surely, options);
+  return brokenOff(`the connection to ${address} broke off${whyOf(error)}`, unit, options, error);
+}
+
+/** What a request is answered that was sent to another node and got no answer. */
+export function brokenOff(
+  what: string,
+  unit: Unit,
+  options: Pick<RunOptions, "session">,
+  cause?: unknown,
+): ClientError {
+  const inTransaction = options.session !== undefined;
+  const reads = options.session?.startsWith("r.") === true;
+  if (!reads && mayCommit(unit, inTransaction)) return unknownOutcome(what, cause);
+  return withoutTransaction(new ClientError("NOT_LEADER", what, { cause }), options);
 }
 
 /** What is thrown when the other node surely did nothing, or said itself what became of it. */
@@ -224,11 +239,17 @@ function connectFailureOf(error: unknown, address: string): ClientError | undefi
   return new ClientError("NOT_LEADER", message, { cause: error });
 }
 
-function unknownOutcome(error: unknown, address: string): ClientError {
-  return new ClientError(
-    "UNKNOWN_OUTCOME",
-    `the connection to the leader at ${address} broke off after the request was sent ` +
-      `(${messageOf(error)}); it may have happened, so look before you repeat it`,
-    { cause: error },
-  );
+function unknownOutcome(what: string, cause: unknown): ClientError {
+  const message = `${what} after the request was sent; it may have happened, so look before you repeat it`;
+  return new ClientError("UNKNOWN_OUTCOME", message, { cause });
+}
+
+/** Connections are ended by us, too, and the words of the library for that mean nothing to a client. */
+function whyOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
+    return `, silent for ${limits.forwardMs} ms,`;
+  }
+  const isOurs = typeof code === "string" && code.startsWith("UND_ERR_");
+  return isOurs ? "" : ` (${messageOf(error)})`;
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Unit } from "../../db/sql/request.ts";
 import { RealClock } from "../../host/clock.ts";
-import { lsn, nodeId, type Term } from "../../vocabulary.ts";
+import { defaultSettings, lsn, nodeId, type Term } from "../../vocabulary.ts";
 import { Waiters } from "../waiters.ts";
 import { type ReadPorts, Reads } from "./reads.ts";
 import { type RoutePorts, Routing } from "./routing.ts";
@@ -78,6 +78,7 @@ function delayedRouting({ applied, session }: { applied: number; session: number
         return { position: { lsn: lsn(0), term: 1 as Term } };
       },
     },
+    settings: () => defaultSettings,
     leadership: () => ({ term: 1 as Term, leader: successor, leading: false }),
     addressOf: (id: string) => `${id}:1`,
     isUp: () => true,

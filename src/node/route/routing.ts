@@ -14,12 +14,13 @@ import { accessOf } from "../../db/sql/classify.ts";
 import type { Stmt, Unit, Value } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
-import type { NodeId } from "../../vocabulary.ts";
+import type { NodeId, Settings } from "../../vocabulary.ts";
 import type { Leadership } from "../node.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
 import type { Writes } from "../write/writes.ts";
 import type { ReadAnswer, Reads } from "./reads.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
+import { transactionLost, withoutTransaction } from "./transaction-errors.ts";
 
 /** Requests to other nodes. `forward.ts` is the real one and says what each throws. */
 export interface Forwarding {
@@ -47,6 +48,8 @@ export type RoutePorts = {
   readonly writes: Writes;
   readonly forwarder: Forwarding;
   leadership(): Leadership;
+  /** In force in the cluster. */
+  settings(): Settings;
   addressOf(id: NodeId): string | undefined;
   /** The link to a node is up, both ways. */
   isUp(id: NodeId): boolean;
@@ -86,7 +89,8 @@ export class Routing {
   runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
     // A witness that leads is about to hand over.
     if (!this.#ports.leadership().leading || this.#ports.witness) {
-      return Promise.reject(new ClientError("NOT_LEADER", "this node does not lead; ask another"));
+      const error = new ClientError("NOT_LEADER", "this node does not lead; ask another");
+      return Promise.reject(withoutTransaction(error, options));
     }
     if (options.session === undefined && accessOf(unit) === "read") {
       return this.#readOnLeader(unit, options);
@@ -97,7 +101,7 @@ export class Routing {
   #write(unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const { writes } = this.#ports;
     this.counters.localWrites++;
-    return writes.run(unit, {
+    return writes.run(this.#asAgreed(unit), {
       session: options.session,
       bytes: bytesOf(unit),
       origin: options.origin,
@@ -127,7 +131,7 @@ export class Routing {
     if (delayed && reads.lacks(options)) {
       return this.#onLeader(unit, options, !isContent(options));
     }
-    if (access === "read-transaction") return reads.begin(unit, options, self);
+    if (access === "read-transaction") return reads.begin(this.#asAgreed(unit), options, self);
     return this.#readHere(unit, options);
   }
 
@@ -144,7 +148,13 @@ export class Routing {
 
   async #read(reads: Reads, unit: Unit, options: RunOptions): Promise<RunAnswer & ReadAnswer> {
     this.counters.localReads++;
-    return { ...(await reads.run(unit, options)), session: undefined };
+    return { ...(await reads.run(this.#asAgreed(unit), options)), session: undefined };
+  }
+
+  /** What the stream has not set is as the cluster has agreed, by the word of the node that runs it. */
+  #asAgreed(unit: Unit): Unit {
+    if (unit.foreignKeys !== undefined) return unit;
+    return { ...unit, foreignKeys: this.#ports.settings().foreignKeys === "on" };
   }
 
   #continue(unit: Unit, options: RunOptions, session: string): Promise<RunAnswer> {
@@ -154,7 +164,7 @@ export class Routing {
     if (owner === self) return this.runAsLeader(unit, options);
     const address = this.#ports.addressOf(owner as NodeId);
     if (address === undefined) {
-      throw new ClientError("TRANSACTION_TIMEOUT", "the node that held the transaction is gone");
+      throw transactionLost(`${owner} is no member any more`);
     }
     this.counters.forwarded++;
     return forwarder.run(address, unit, options);

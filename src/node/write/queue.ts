@@ -34,6 +34,12 @@ export type WriteItem = {
 
 export class WriteQueue {
   #items: WriteItem[] = [];
+  /** What to say to a unit whose transaction is open no more. */
+  readonly #whyEnded: (session: string) => ClientError;
+
+  constructor(whyEnded: (session: string) => ClientError) {
+    this.#whyEnded = whyEnded;
+  }
 
   get length(): number {
     return this.#items.length;
@@ -65,7 +71,7 @@ export class WriteQueue {
         batch.length >= limits.batchUnitsMax || bytes + item.bytes > limits.batchBytesMax;
       if (batch.length > 0 && (full || item.alone || batch[0]!.alone)) break;
       count++;
-      if (item.session !== undefined) item.reject(sessionGone());
+      if (item.session !== undefined) item.reject(this.#whyEnded(item.session));
       else if (item.signal?.aborted === true) item.reject(clientGone());
       else {
         batch.push(item);
@@ -101,17 +107,9 @@ export class WriteQueue {
   /** Refuses all. Nothing of them was started. */
   clear(error: Error): void {
     for (const item of this.#items.splice(0)) {
-      item.reject(item.session === undefined ? error : sessionGone());
+      item.reject(item.session === undefined ? error : this.#whyEnded(item.session));
     }
   }
-}
-
-export function sessionGone(): ClientError {
-  return new ClientError(
-    "TRANSACTION_TIMEOUT",
-    "the transaction is gone: it was open for too long, or the lead changed; " +
-      "nothing of it was kept, begin again",
-  );
 }
 
 /** A unit met what the writer takes for impossible (db/sql/client-transaction.ts). */

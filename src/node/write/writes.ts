@@ -31,14 +31,15 @@ import { HeadTable } from "./head-table.ts";
 import { Outcomes } from "./outcomes.ts";
 import { OwnPages } from "./own-pages.ts";
 import type { WritePorts } from "./ports.ts";
-import { sessionGone, transactionEnded, type WriteItem, WriteQueue } from "./queue.ts";
+import { transactionEnded, type WriteItem, WriteQueue } from "./queue.ts";
 import { sameRecording } from "./recording.ts";
 import { isTooLarge, metDiskFailure } from "./run-limits.ts";
-import { OpenSession } from "./session.ts";
+import { EndedSessions, OpenSession } from "./session.ts";
 
 export class Writes {
   readonly #ports: WritePorts;
-  readonly #queue = new WriteQueue();
+  readonly #ended = new EndedSessions();
+  readonly #queue = new WriteQueue((session) => this.#ended.why(session));
   readonly outcomes: Outcomes;
   readonly ownPages = new OwnPages();
   #state: "off" | "preparing" | "ready" = "off";
@@ -110,17 +111,17 @@ export class Writes {
   }
 
   /**
-   * Runs a unit in the next batch. Throws ClientError: NOT_LEADER, OVERLOADED, TRANSACTION_TIMEOUT (nothing was done),
-   * UNKNOWN_OUTCOME, STATEMENT_TIMEOUT, TRANSACTION_TOO_LARGE.
+   * Runs a unit in the next batch. Throws ClientError: NOT_LEADER, OVERLOADED, TRANSACTION_LOST, TRANSACTION_TIMEOUT
+   * (nothing was done), UNKNOWN_OUTCOME, STATEMENT_TIMEOUT, TRANSACTION_TOO_LARGE.
    */
   run(
     unit: Unit,
     options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin" | "ack">,
   ): Promise<RunAnswer> {
-    if (this.#state === "off") return Promise.reject(notLeader());
     const { session } = options;
-    if (session !== undefined && session !== this.#session?.id)
-      return Promise.reject(sessionGone());
+    if (this.#state === "off" || (session !== undefined && session !== this.#session?.id)) {
+      return Promise.reject(this.#refusal({ session }));
+    }
     return new Promise((resolve, reject) => {
       this.#queue.push({
         unit,
@@ -283,7 +284,7 @@ export class Writes {
     });
     this.counters.batches++;
     if (this.#writer !== writer) {
-      for (const item of items) item.reject(session === undefined ? notLeader() : sessionGone());
+      for (const item of items) item.reject(this.#refusal(item));
       return false;
     }
     if (reply.type === "killed") this.#onKilled(items, reply);
@@ -304,7 +305,7 @@ export class Writes {
     if (body !== undefined) {
       const proposed = this.#propose(lsn, body, reply.pages);
       if (proposed === undefined) {
-        for (const item of executed) item.reject(notLeader());
+        for (const item of executed) item.reject(this.#refusal(item));
         return;
       }
       position = proposed;
@@ -357,7 +358,11 @@ export class Writes {
         });
       },
       (error: Error) => {
-        for (const item of items) item.reject(error);
+        for (const [i, item] of items.entries()) {
+          // What committed nothing itself had only seen what is not safe.
+          const isUnknown = reply.outcomes[i]!.wrote && !isRefusal(error);
+          item.reject(isUnknown ? error : this.#refusal(item));
+        }
         if (session !== undefined) this.closeSession(session);
       },
     );
@@ -368,9 +373,10 @@ export class Writes {
       this.#endSession();
     } else if (this.#session === undefined) {
       const id = `w.${this.#ports.self}.${this.#ports.randomHex(12)}`;
-      this.#session = new OpenSession({ id, origin: last?.origin }, this.#ports.clock, () =>
-        this.closeSession(id),
-      );
+      this.#session = new OpenSession({ id, origin: last?.origin }, this.#ports.clock, (error) => {
+        this.#ended.expired(id, error);
+        this.closeSession(id);
+      });
       this.#session.idle();
     } else {
       this.#session.idle();
@@ -402,7 +408,7 @@ export class Writes {
       if (i === running) item.attempts++;
       if (i === offender) item.reject(new ClientError("STATEMENT_TIMEOUT", message));
       else if (alone === true && items.length === 1) item.reject(transactionEnded());
-      else if (inSession) item.reject(sessionGone());
+      else if (inSession) item.reject(this.#refusal(item));
       else if (item.attempts >= 2) item.reject(new ClientError("INTERNAL", message));
       else again.push(item);
       item.alone ||= alone === true;
@@ -420,9 +426,7 @@ export class Writes {
     const message =
       "the disk of the leader is full or failing; nothing was done, the lead moves on";
     for (const item of items) {
-      item.reject(
-        item.session === undefined ? new ClientError("NOT_LEADER", message) : sessionGone(),
-      );
+      item.reject(this.#refusal(item, message));
     }
     this.#ports.onEvent(message);
     this.#ports.diskFailed();
@@ -465,6 +469,11 @@ export class Writes {
     this.#rollbackSession = false;
   }
 
+  /** Nothing of the unit was done, nor will be. */
+  #refusal({ session }: Pick<WriteItem, "session">, message?: string): ClientError {
+    return session === undefined ? notLeader(message) : this.#ended.why(session);
+  }
+
   #runBetween(): void {
     for (const work of this.#between.splice(0)) work();
   }
@@ -474,9 +483,12 @@ export class Writes {
   }
 }
 
-function notLeader(): ClientError {
-  return new ClientError(
-    "NOT_LEADER",
-    "this node does not lead; nothing was done, repeat it there",
-  );
+function isRefusal(error: Error): boolean {
+  return error instanceof ClientError && error.code === "NOT_LEADER";
+}
+
+function notLeader(
+  message = "this node does not lead; nothing was done, repeat it there",
+): ClientError {
+  return new ClientError("NOT_LEADER", message);
 }

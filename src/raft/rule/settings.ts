@@ -23,12 +23,16 @@ export const settingsChoices = {
   whenCopiesMissing: ["wait", "fail", "degrade"],
   logKind: ["pages", "rows", "statements", "triggers"],
   coordinator: ["quorum", "manual"],
+  foreignKeys: ["on", "off"],
+  begin: ["deferred", "immediate"],
 } as const satisfies {
   readonly [K in
     | "commitRule"
     | "whenCopiesMissing"
     | "logKind"
-    | "coordinator"]: readonly Settings[K][];
+    | "coordinator"
+    | "foreignKeys"
+    | "begin"]: readonly Settings[K][];
 };
 
 /** Bounds of copiesTimeoutMs: shorter is not measurable, longer is `wait`. */
@@ -73,6 +77,8 @@ export function settingsFrom(value: unknown, before: Settings): Settings {
       statements: flag(record["statements"], "record.statements", before.record.statements),
       changes: flag(record["changes"], "record.changes", before.record.changes),
     },
+    foreignKeys: choice(fields, "foreignKeys", before),
+    begin: choice(fields, "begin", before),
   };
 }
 

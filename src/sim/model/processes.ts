@@ -96,7 +96,7 @@ export class ModelReaders implements Readers {
     return {
       run: async (unit) => {
         await this.#world.pace("read");
-        if (closed) throw new ClientError("STREAM_EXPIRED", "the read transaction is gone");
+        if (closed) throw new ClientError("TRANSACTION_LOST", "the read transaction is gone");
         session ??= new ModelSession(this.#world.image());
         return readOutcome(session, unit);
       },

@@ -45,7 +45,7 @@ export class SqliteReaders implements Readers {
         await this.#world.pace("read");
         return this.#world.outside(() => {
           if (!this.#sessions.has(view)) {
-            throw new ClientError("TRANSACTION_TIMEOUT", "the read transaction is gone");
+            throw new ClientError("TRANSACTION_LOST", "the read transaction is gone");
           }
           return read(view, unit, true);
         });
