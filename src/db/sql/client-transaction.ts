@@ -48,6 +48,8 @@ export type TransactionPorts = {
   readonly authorizer: Authorizer;
   /** Writes the position row, inside the transaction about to be committed. */
   stampPosition(): void;
+  /** Rows changed on the connection so far. It moves also when what was changed is rolled back. */
+  totalChanges(): string;
   /** The schema may have gone back to what it was. */
   onRollback(): void;
   /** Is told of all that takes effect, where that is recorded. */
@@ -58,8 +60,8 @@ export type TransactionPorts = {
 export type WriteTraits = {
   /** It can fail after its work is done (rows of RETURNING), and must be undone then. */
   readonly undoable: boolean;
-  /** It may keep part of its work: never, on any failure (`OR FAIL`), or when a trigger says so (RAISE(FAIL)). */
-  readonly keepsPart: "never" | "always" | "by-trigger";
+  /** SQLite may keep part of its work: OR FAIL, ON CONFLICT FAIL in the schema, RAISE(FAIL). */
+  readonly keepsPart: boolean;
 };
 
 export type Changed<T> = { readonly changed: boolean; readonly answer: T };
@@ -178,6 +180,7 @@ export class ClientTransaction {
     recorder?.start(call);
     if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits, call);
     const undoable = traits.undoable || recorder?.mayRefuse === true;
+    const before = this.#ports.totalChanges();
     if (undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
     try {
       const { changed, answer } = change();
@@ -187,7 +190,7 @@ export class ClientTransaction {
       return answer;
     } catch (error) {
       this.afterFailure();
-      const keeps = keepsPart(error, traits);
+      const keeps = this.#keepsPart(error, traits, before);
       if (undoable && this.#db.isTransaction) {
         if (!keeps) this.#run(`ROLLBACK TO ${statementSavepoint}`);
         this.#run(`RELEASE ${statementSavepoint}`);
@@ -245,9 +248,12 @@ export class ClientTransaction {
 
   #writeAlone<T>(change: () => Changed<T>, traits: WriteTraits, call: WriteCall): T {
     const { recorder } = this.#ports;
+    const before = this.#ports.totalChanges();
     this.#run("BEGIN IMMEDIATE");
+    let isRun = false;
     try {
       const { changed, answer } = change();
+      isRun = true;
       recorder?.check();
       if (changed) this.#commitStamped(call, false);
       else {
@@ -257,13 +263,22 @@ export class ClientTransaction {
       return answer;
     } catch (error) {
       if (this.#db.isTransaction) {
-        if (keepsPart(error, traits)) this.#commitStamped(call, true);
+        if (!isRun && this.#keepsPart(error, traits, before)) this.#commitStamped(call, true);
         else this.#run("ROLLBACK");
       }
       recorder?.drop();
       this.#ports.onRollback();
       throw error;
     }
+  }
+
+  /**
+   * Whether SQLite may have kept part of a failed statement's work. It counts what it keeps, whichever clause, table or
+   * trigger said so; what it undoes it counts only if a trigger did it. Not when we refused the answer ourselves.
+   */
+  #keepsPart(error: unknown, traits: WriteTraits, before: string): boolean {
+    if (error instanceof SqlError || !traits.keepsPart) return false;
+    return this.#ports.totalChanges() !== before;
   }
 
   #commitStamped(call: WriteCall, failed: boolean): void {
@@ -307,14 +322,4 @@ export class ClientTransaction {
     const prepared = statement;
     this.#ports.authorizer.asOurselves(() => prepared.run());
   }
-}
-
-/** SQLITE_CONSTRAINT_TRIGGER: RAISE was called, and it may have been RAISE(FAIL). */
-const raisedByTrigger = 1811;
-
-/** Whether part of a failed statement's work may have stayed. Not when we refused its answer ourselves. */
-function keepsPart(error: unknown, traits: WriteTraits): boolean {
-  if (error instanceof SqlError || traits.keepsPart === "never") return false;
-  if (traits.keepsPart === "always") return true;
-  return (error as { errcode?: unknown }).errcode === raisedByTrigger;
 }

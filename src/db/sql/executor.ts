@@ -61,7 +61,7 @@ export type UnitRun = {
   readonly foreignKeys: boolean | undefined;
 };
 
-const plainWrite: WriteTraits = { undoable: false, keepsPart: "never" };
+const plainWrite: WriteTraits = { undoable: false, keepsPart: false };
 const nothing: StatementAnswer = { cols: "[]", rows: "[]", affected: 0, rowid: undefined };
 
 export class Executor {
@@ -104,6 +104,7 @@ export class Executor {
       authorizer: this.authorizer,
       recorder: this.recorder,
       stampPosition: () => this.#stampPosition(),
+      totalChanges: () => this.#totalChanges(),
       onRollback: () => this.#onRollback(),
     });
     db.setAuthorizer(this.authorizer.decide);
@@ -316,8 +317,7 @@ export class Executor {
   }
 
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
-    const { isIndirect, hasColumns, shape, statement } = compiled;
-    const keepsPart = statement.head.includes("FAIL") ? "always" : "by-trigger";
+    const { isIndirect, hasColumns, shape } = compiled;
     return this.transaction.write(
       () => {
         // What triggers change on behalf of a view is not in the statement's own count.
@@ -326,11 +326,12 @@ export class Executor {
         const { changes, lastInsertRowid } = hasColumns
           ? this.#counters.run()
           : compiled.call.run(...values);
-        const changed = Number(changes) > 0 || (isIndirect && this.#totalChanges() !== before);
+        const moved = Number(changes) > 0 || (isIndirect && this.#totalChanges() !== before);
+        const changed = moved || compiled.counts;
         const rowid = shape.inserts ? lastInsertRowid : undefined;
         return { changed, answer: { cols: compiled.cols, rows, affected: changes, rowid } };
       },
-      { undoable: hasColumns, keepsPart },
+      { undoable: hasColumns, keepsPart: true },
       { compiled, stmt },
     );
   }

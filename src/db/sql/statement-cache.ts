@@ -43,6 +43,8 @@ export type Compiled = {
   readonly isIndirect: boolean;
   /** Tables and views that it writes, also through triggers and foreign keys. */
   readonly touched: readonly string[];
+  /** It inserts into a table of AUTOINCREMENT, whose counter may move although no row comes in. */
+  readonly counts: boolean;
   /** Functions that it calls, in lower case. */
   readonly functions: ReadonlySet<string>;
   /** What it reads that is not the same on every node. */
@@ -61,6 +63,7 @@ type Entry = {
 export class StatementCache {
   readonly #db: DatabaseSync;
   readonly #authorizer: Authorizer;
+  readonly #counter: StatementSync;
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
   /** Called before a statement of the schema is compiled. */
@@ -71,6 +74,10 @@ export class StatementCache {
   constructor(db: DatabaseSync, authorizer: Authorizer) {
     this.#db = db;
     this.#authorizer = authorizer;
+    this.#counter = db.prepare(
+      `SELECT 1 FROM main.sqlite_schema
+       WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%AUTOINCREMENT%'`,
+    );
   }
 
   /** The statements of a text, not compiled. Throws SqlError on text that SQLite would not see the end of. */
@@ -123,6 +130,7 @@ export class StatementCache {
         hasColumns: columns.length > 0,
         isIndirect: authorizer.isIndirect,
         touched: [...trace.touched],
+        counts: trace.inserts && [...trace.touched].some((table) => this.#hasCounter(table)),
         functions: trace.functions,
         readsPhysical: trace.readsPhysical,
         checksTables: checkingPattern.test(statement.text),
@@ -135,6 +143,10 @@ export class StatementCache {
   /** The schema is, or may be, another one than before. */
   forgetCompiled(): void {
     this.#schema++;
+  }
+
+  #hasCounter(table: string): boolean {
+    return this.#authorizer.asOurselves(() => this.#counter.get(table)) !== undefined;
   }
 
   #entry(sql: string): Entry {

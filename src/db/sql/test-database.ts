@@ -10,7 +10,7 @@ import { makeGenesisImage } from "../served/birth.ts";
 import { GroupCommit, type GroupRun, type RunSession } from "./group-commit.ts";
 import type { Condition, SqlRequest, Stmt, Unit, Value } from "./request.ts";
 
-process.setMaxListeners(100);
+process.setMaxListeners(1_000);
 
 /** Path of a database that holds the position row and nothing else. */
 export function newDatabase(): string {
