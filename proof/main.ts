@@ -10,6 +10,7 @@ import { backupUnderLoad } from "../test/process/backup-load.ts";
 import { type ClusterOptions, TestCluster } from "../test/process/cluster.ts";
 import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
+import { importLarge } from "../test/process/import-large.ts";
 import { kindStory } from "../test/process/kind-story.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 import { buildNorthwind, chinook, missingData } from "../test/process/real-data.ts";
@@ -17,7 +18,7 @@ import { switchovers } from "../test/process/switchover.ts";
 import { CommandLine } from "../tools/command-line.ts";
 
 const everything =
-  "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds";
+  "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds,import";
 
 const allKinds = "pages,rows,statements,triggers";
 
@@ -30,7 +31,7 @@ traffic stays on loopback.
                     ${everything}
   --kills N         how often the leader is killed, or gives the lead away (default 20); other faults come in proportion
   --clients N       clients that write (default 32)
-  --megabytes N     size of the database that is copied: join, repair, away, backup (default 500)
+  --megabytes N     size of the database that is copied: join, repair, away, backup, import (default 500)
   --stories N       random databases beside stock SQLite: pages (default 200)
   --transactions N  for each log kind: kinds (default 100000)
   --kinds A,B       log kinds: kinds (default ${allKinds})
@@ -77,6 +78,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   pages: pagesProof,
   backup: backupProof,
   kinds: kindsProof,
+  import: importProof,
 };
 
 for (const name of only) {
@@ -178,6 +180,19 @@ async function onFilledCluster<T>(work: (cluster: TestCluster) => Promise<T>): P
     await cluster.stop({ keep: true });
     assertIdenticalFiles(cluster);
     return result;
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** A file with full-text indexes and values of 50 MB, half and half, through a follower. */
+async function importProof(): Promise<unknown> {
+  const cluster = await TestCluster.start();
+  try {
+    // With its indexes, a text takes three times its size.
+    const textBytes = bytes / 6;
+    const blobs = Math.max(1, Math.round(bytes / 2 / 50_000_000));
+    return await importLarge(cluster, { textBytes, blobs, blobBytes: 50_000_000 }, tell);
   } finally {
     await cluster.stop();
   }

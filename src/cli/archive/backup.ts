@@ -9,12 +9,13 @@ import type { Command } from "commander";
 import { takeBackup } from "../../archive/take.ts";
 import { CorruptionError, messageOf, ProtocolError } from "../../base/errors.ts";
 import { RealClock } from "../../host/clock.ts";
+import { limits } from "../../limits.ts";
 import type { SyncProgress } from "../../sync/progress.ts";
 import type { Settings } from "../../vocabulary.ts";
 import { Progress } from "../import/progress.ts";
 import { settingsPhrase } from "../operate/settings-text.ts";
 import { defaultUrl, Remote } from "../remote/remote.ts";
-import { Failure, formatSeconds, plural, type Terminal } from "../terminal.ts";
+import { Failure, formatSeconds, misuse, plural, type Terminal } from "../terminal.ts";
 import { parseSize } from "./flags.ts";
 
 /** As of nice(1): a node on the same machine goes first. */
@@ -60,6 +61,10 @@ Exit status: 0 when the file is complete, on the disk, and has been read back.`,
       setPriority(niceness);
       const remote = new Remote(flags.url);
       const bytesPerSecond = parseSize(flags.rate, "--rate");
+      if (bytesPerSecond < limits.pageSize) {
+        const text = `--rate: ${flags.rate} per second is less than a page of ${limits.pageSize} bytes`;
+        throw misuse(text, "For example 4M or 1G");
+      }
       const { clusterId } = await remote.status();
       const bar = new PagesBar(terminal);
       try {
