@@ -11,6 +11,7 @@
 
 import { hash } from "node:crypto";
 import type { EntryKind, Lsn, Pgno, Term } from "../vocabulary.ts";
+import { sha256Of } from "./body-sums.ts";
 
 /** Halves of a 64-bit value, each an unsigned 32-bit integer. */
 export type Hash64 = { readonly high: number; readonly low: number };
@@ -53,7 +54,7 @@ export function chainHash(
     readonly body: Uint8Array;
   },
 ): string {
-  const bodyDigest = hash("sha256", entry.body, "hex");
+  const bodyDigest = sha256Of(entry.body);
   return hash(
     "sha256",
     `${previousChain}/${entry.lsn}/${entry.term}/${entry.kind}/${bodyDigest}`,

@@ -21,6 +21,7 @@
 
 import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
+import { crc32Of } from "../base/body-sums.ts";
 import { ByteWriter } from "../base/bytes.ts";
 import { formatHash, parseHash } from "../base/hash.ts";
 import type { Entry, EntryKind, Lsn, Term } from "../vocabulary.ts";
@@ -74,7 +75,7 @@ export function encodeHead(firstLsn: Lsn, entries: readonly Entry[], place: Plac
   let size = rowBytes * entries.length;
   for (const { term, chain, kind, body } of entries) {
     const { high, low } = parseHash(chain);
-    bytes.u64(term).u32(high).u32(low).u32(kindCodes[kind]).u32(body.byteLength).u32(crc32(body));
+    bytes.u64(term).u32(high).u32(low).u32(kindCodes[kind]).u32(body.byteLength).u32(crc32Of(body));
     size += body.byteLength;
   }
   const head = bytes.finish();

@@ -20,6 +20,7 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { largeBodyBytes, summed } from "../base/body-sums.ts";
 import { CorruptionError, messageOf, StorageError } from "../base/errors.ts";
 import { chainHash } from "../base/hash.ts";
 import type { Disk } from "../host/disk.ts";
@@ -338,6 +339,8 @@ export class LogStore {
   async #chainBefore(entries: readonly Entry[]): Promise<string> {
     const first = entries[0];
     if (first === undefined) return "";
+    // All that follows asks for the sums of bodies.
+    for (const { body } of entries) if (body.byteLength >= largeBodyBytes) await summed(body);
     assert(first.lsn > this.base.lsn, "what the base covers is never replaced");
     assert(first.lsn <= this.last.lsn + 1, "entries have no gaps");
     for (const [i, entry] of entries.entries()) {

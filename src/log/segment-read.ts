@@ -5,7 +5,7 @@
  * Neighbouring small batches are read in one go; of a batch larger than asked for, only the bodies that are wanted.
  */
 
-import { crc32 } from "node:zlib";
+import { crc32Of, largeBodyBytes, summed } from "../base/body-sums.ts";
 import type { Entry, Lsn } from "../vocabulary.ts";
 import { decodeHead, decodeTable, headBytes, type Row, rowBytes } from "./entry-codec.ts";
 import type { Batch, Segment } from "./segment.ts";
@@ -41,7 +41,7 @@ export async function readEntries(segment: Segment, wanted: Wanted): Promise<Ent
       const lsn = (batch.firstLsn + i) as Lsn;
       if (lsn >= wanted.from && lsn < wanted.to) {
         const body = bytes.subarray(at, at + row.bodyBytes);
-        entries.push(entryOf(segment, { lsn, row, body, offset: first.offset + at }));
+        entries.push(await entryOf(segment, { lsn, row, body, offset: first.offset + at }));
       }
       at += row.bodyBytes;
     }
@@ -68,14 +68,15 @@ async function readPart(segment: Segment, batch: Batch, wanted: Wanted): Promise
     size += row.bodyBytes;
   }
   const bytes = await segment.file.read(start, size);
+  const entries: Entry[] = [];
   let at = 0;
-  return chosen.map((row, i) => {
+  for (const [i, row] of chosen.entries()) {
     const lsn = (wanted.from + i) as Lsn;
     const body = bytes.subarray(at, at + row.bodyBytes);
-    const entry = entryOf(segment, { lsn, row, body, offset: start + at });
+    entries.push(await entryOf(segment, { lsn, row, body, offset: start + at }));
     at += row.bodyBytes;
-    return entry;
-  });
+  }
+  return entries;
 }
 
 async function readRows(segment: Segment, batch: Batch): Promise<readonly Row[]> {
@@ -93,12 +94,13 @@ function rowsOf(segment: Segment, { offset, count }: Batch, bytes: Uint8Array): 
   throw segment.damagedAt(offset, "a batch has changed since it was written");
 }
 
-function entryOf(
+async function entryOf(
   segment: Segment,
   read: { lsn: Lsn; row: Row; body: Uint8Array; offset: number },
-): Entry {
+): Promise<Entry> {
   const { lsn, row, body } = read;
-  if (body.byteLength !== row.bodyBytes || crc32(body) !== row.bodyCrc) {
+  if (body.byteLength >= largeBodyBytes) await summed(body);
+  if (body.byteLength !== row.bodyBytes || crc32Of(body) !== row.bodyCrc) {
     throw segment.damagedAt(read.offset, `entry ${lsn} has changed since it was written`);
   }
   return { lsn, term: row.term, kind: row.kind, chain: row.chain, body };

@@ -11,7 +11,7 @@
 import { CorruptionError, messageOf } from "../base/errors.ts";
 import { formatHash, type Hash64 } from "../base/hash.ts";
 import { decodeGenesis } from "../payload/genesis.ts";
-import { decodePages } from "../payload/pages.ts";
+import { decodePagesInTurns } from "../payload/pages.ts";
 import { appliedSection, hasSections, sectionsOf } from "../payload/sections.ts";
 import {
   type Entry,
@@ -123,7 +123,7 @@ export class Database {
     if (hasSections(entry.body)) return this.#changeBySections(served, id, entry.body);
     this.#expectRows(id, "pages");
     this.#replaying.drop();
-    const { set, checksumAfter, committedAtMs } = decodePages(entry.body);
+    const { set, checksumAfter, committedAtMs } = await decodePagesInTurns(entry.body);
     await served.apply(set, id, checksumAfter);
     this.#committedAtMs = committedAtMs;
   }
@@ -148,7 +148,7 @@ export class Database {
         throw new CorruptionError(`${where} does not fit this copy: ${messageOf(error)}`);
       }
     } else this.#replaying.drop();
-    const { set, checksumAfter } = decodePages(pages);
+    const { set, checksumAfter } = await decodePagesInTurns(pages);
     // Pages that were made here carry no checksum: other copies may keep the same rows in other pages.
     await served.apply(set, id, own === undefined ? undefined : checksumAfter);
     this.#committedAtMs = sections.committedAtMs;

@@ -7,7 +7,13 @@ import { pageHash } from "../base/hash.ts";
 import { Prng } from "../base/prng.ts";
 import { pgno } from "../vocabulary.ts";
 import type { PageSet } from "../wal/page-set.ts";
-import { decodePages, encodePages, pagesHeader, stampChecksum } from "./pages.ts";
+import {
+  decodePages,
+  decodePagesInTurns,
+  encodePages,
+  pagesHeader,
+  stampChecksum,
+} from "./pages.ts";
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const hash64 = fc.tuple(u32, u32).map(([high, low]) => ({ high, low }));
@@ -203,4 +209,28 @@ describe("pages payload", () => {
     }
     assert.ok(accepted > 100 && accepted < 15_000, `${accepted} accepted`);
   });
+});
+
+test("a large body decoded in turns is the one decoded at once, and is refused for the same reasons", async () => {
+  const pageSize = 4096;
+  const n = 600;
+  const pgnos = Uint32Array.from({ length: n }, (_, i) => i + 1);
+  for (const noise of [false, true]) {
+    const pages = new Uint8Array(n * pageSize);
+    const prng = new Prng(5);
+    if (noise) for (let at = 0; at < pages.byteLength; at++) pages[at] = prng.u32();
+    const hashes = new Uint32Array(2 * n).fill(1);
+    const body = encodePages({ pageSize, pageCount: n, pgnos, pages, hashes }, 7, true);
+    const [slow, quick] = [await decodePagesInTurns(body), decodePages(body)];
+    assert.ok(Buffer.from(slow.set.pages).equals(quick.set.pages));
+    const rest = ({ set: { pages: _, ...set }, ...body }: typeof slow) => ({ set, ...body });
+    assert.deepEqual(rest(slow), rest(quick));
+    const changed = body.slice();
+    changed[body.byteLength - 1]! ^= 1;
+    await assert.rejects(decodePagesInTurns(changed), CorruptionError);
+    const wrongFrame = body.slice();
+    wrongFrame.fill(0xee, body.byteLength - 20);
+    new DataView(wrongFrame.buffer).setUint32(40, crc32(wrongFrame.subarray(48 + n * 12)));
+    if (!noise) await assert.rejects(decodePagesInTurns(reseal(wrongFrame)), CorruptionError);
+  }
 });

@@ -26,8 +26,15 @@
  * Not here: how pages are captured (wal/) or applied (db/).
  */
 
-import { crc32, constants as zlib, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import {
+  crc32,
+  createZstdDecompress,
+  constants as zlib,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from "node:zlib";
 import { assert } from "../base/assert.ts";
+import { crc32InTurns, largeBodyBytes } from "../base/body-sums.ts";
 import { CorruptionError } from "../base/errors.ts";
 import type { Hash64 } from "../base/hash.ts";
 import { limits } from "../limits.ts";
@@ -57,6 +64,7 @@ const headerBytes = 48;
 const rowBytes = 12;
 const pageBits = { min: 9, max: 16 } as const;
 const stored = { raw: 0, zstd: 1 } as const;
+const unpackBytes = 1024 * 1024;
 const zstdOptions = { params: { [zlib.ZSTD_c_compressionLevel]: 1 } };
 
 /**
@@ -106,17 +114,39 @@ export function stampChecksum(body: Uint8Array, checksum: Hash64): void {
  * makes; never allocates more than limits.transactionBytesMax for pages.
  */
 export function decodePages(body: Uint8Array): PagesBody {
-  const { pgnos, hashes, pageSize, pageCount, checksumAfter, committedAtMs } = pagesHeader(body);
-  const view = viewOf(body);
-  const content = body.subarray(headerBytes + pgnos.length * rowBytes);
-  if (crc32(content) !== view.getUint32(40)) throw corrupt(40, "checksum of the pages disagrees");
-  const wanted = pgnos.length * pageSize;
-  const pages = body[2] === stored.raw ? content : unpack(content, wanted);
+  const header = pagesHeader(body);
+  const content = contentOf(body, header);
+  checkContent(body, crc32(content));
+  const wanted = header.pgnos.length * header.pageSize;
+  return bodyOf(header, body[2] === stored.raw ? content : unpack(content, wanted));
+}
+
+/** As decodePages; what takes long with a large body is done in pieces, and others have their turns meanwhile. */
+export async function decodePagesInTurns(body: Uint8Array): Promise<PagesBody> {
+  const header = pagesHeader(body);
+  const wanted = header.pgnos.length * header.pageSize;
+  if (wanted < largeBodyBytes) return decodePages(body);
+  const content = contentOf(body, header);
+  checkContent(body, await crc32InTurns(content));
+  return bodyOf(header, body[2] === stored.raw ? content : await unpackInTurns(content, wanted));
+}
+
+/** The pages as stored. */
+function contentOf(body: Uint8Array, { pgnos }: PagesHeader): Uint8Array {
+  return body.subarray(headerBytes + pgnos.length * rowBytes);
+}
+
+function checkContent(body: Uint8Array, crc: number): void {
+  if (crc !== viewOf(body).getUint32(40)) throw corrupt(40, "checksum of the pages disagrees");
+}
+
+function bodyOf(header: PagesHeader, pages: Uint8Array): PagesBody {
+  const { checksumAfter, committedAtMs, ...rest } = header;
+  const wanted = header.pgnos.length * header.pageSize;
   if (pages.byteLength !== wanted) {
     throw corrupt(32, `${pages.byteLength} bytes of pages, expected ${wanted}`);
   }
-  const set = { pageSize, pageCount, pgnos, pages, hashes };
-  return { set, checksumAfter, committedAtMs };
+  return { set: { ...rest, pages }, checksumAfter, committedAtMs };
 }
 
 /** Everything of a body but the pages, checked, without touching the pages. Throws CorruptionError. */
@@ -177,6 +207,25 @@ function unpack(content: Uint8Array, wanted: number): Uint8Array {
   } catch (cause) {
     throw new CorruptionError("pages do not decompress", { cause });
   }
+}
+
+/** In the machine's own threads, straight into the memory that is wanted. */
+async function unpackInTurns(content: Uint8Array, wanted: number): Promise<Uint8Array> {
+  const pages = new Uint8Array(wanted);
+  let at = 0;
+  const stream = createZstdDecompress({ chunkSize: unpackBytes });
+  stream.end(content);
+  try {
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      if (at + chunk.byteLength > wanted) throw corrupt(32, `more than ${wanted} bytes of pages`);
+      pages.set(chunk, at);
+      at += chunk.byteLength;
+    }
+  } catch (cause) {
+    if (cause instanceof CorruptionError) throw cause;
+    throw new CorruptionError("pages do not decompress", { cause });
+  }
+  return pages.subarray(0, at);
 }
 
 function headerCrc(body: Uint8Array): number {

@@ -18,6 +18,7 @@
  */
 
 import { crc32 } from "node:zlib";
+import { crc32With } from "../base/body-sums.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { unzeroedBytes } from "../host/sockets.ts";
 
@@ -46,7 +47,7 @@ export function encodeFrame(type: number, payload: readonly Uint8Array[]): reado
   let crc = crc32(head.subarray(8));
   for (const part of payload) {
     length += part.byteLength;
-    crc = crc32(part, crc);
+    crc = crc32With(crc, part);
   }
   view.setUint32(0, length);
   view.setUint32(4, crc);

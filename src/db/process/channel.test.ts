@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
+import { largeBodyBytes } from "../../base/body-sums.ts";
 import { Channel } from "./channel.ts";
 
 type Received = { head: unknown; body: number[] };
@@ -42,5 +43,29 @@ test("frames arrive whole and in order however the bytes are cut", () => {
       return pieces;
     };
     assert.deepEqual(roundTrip(messages, cut), expected, `pieces of ${size}`);
+  }
+});
+
+test("a large body between small ones arrives whole however the bytes are cut", () => {
+  const large = Uint8Array.from({ length: largeBodyBytes + 7 }, (_, i) => i);
+  const messages = [
+    { head: "before", body: new Uint8Array([1]) },
+    { head: { type: "large" }, body: large },
+    { head: { type: "large again" }, body: large },
+    { head: "behind", body: new Uint8Array([2, 3]) },
+  ];
+  for (const size of [60_000, 65_536, largeBodyBytes, 3 * largeBodyBytes]) {
+    const cut = (bytes: Buffer) => {
+      const pieces: Buffer[] = [];
+      for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
+      return pieces;
+    };
+    const received = roundTrip(messages, cut);
+    assert.deepEqual(
+      received.map(({ head, body }) => ({ head, isWhole: body.length })),
+      messages.map(({ head, body }) => ({ head, isWhole: body.length })),
+    );
+    assert.ok(received[2]!.body.every((byte, i) => byte === large[i]));
+    assert.deepEqual(received[3]!.body, [2, 3]);
   }
 });

@@ -14,11 +14,14 @@
 
 import type { Duplex } from "node:stream";
 import { deserialize, serialize } from "node:v8";
+import { largeBodyBytes } from "../../base/body-sums.ts";
 
 const prefixBytes = 8;
 
 /** The most that one "data" event brings: a body of this size was joined from several. */
 const socketChunkBytes = 64 * 1024;
+
+type LargeFrame = { readonly head: unknown; readonly body: Uint8Array; filled: number };
 
 export class Channel {
   readonly #socket: Duplex;
@@ -26,8 +29,10 @@ export class Channel {
   /** Bytes of a frame that is not complete, in order of arrival. */
   #chunks: Uint8Array[] = [];
   #bytes = 0;
-  /** Length of the whole frame that `#chunks` begins with, as far as it is known. */
+  /** How much of the frame that `#chunks` begins with must be there to go on. */
   #wanted = prefixBytes;
+  /** A frame of which only the rest of a large body is to come; then `#chunks` is empty. */
+  #large: LargeFrame | undefined;
 
   /** Calls `onMessage` for each frame, in order, from the socket's "data" event. */
   constructor(socket: Duplex, onMessage: (head: unknown, body: Uint8Array) => void) {
@@ -50,23 +55,53 @@ export class Channel {
     socket.uncork();
   }
 
-  #receive(chunk: Uint8Array): void {
+  #receive(arrived: Uint8Array): void {
+    const chunk = this.#large === undefined ? arrived : this.#fill(this.#large, arrived);
+    if (chunk.byteLength === 0) return;
     this.#chunks.push(chunk);
     this.#bytes += chunk.byteLength;
     while (this.#bytes >= this.#wanted) {
       const bytes = this.#joined();
       const frame = frameLengths(bytes);
-      this.#wanted = frame.total;
-      if (bytes.byteLength < frame.total) return;
       const bodyFrom = prefixBytes + frame.head;
+      const isLarge = frame.total - bodyFrom >= largeBodyBytes;
+      this.#wanted = isLarge ? bodyFrom : frame.total;
+      if (bytes.byteLength < this.#wanted) return;
       const head: unknown = deserialize(bytes.subarray(prefixBytes, bodyFrom));
+      if (isLarge && bytes.byteLength < frame.total) {
+        this.#begin(head, frame.total - bodyFrom, bytes.subarray(bodyFrom));
+        return;
+      }
       const body = ownBody(bytes.subarray(bodyFrom, frame.total));
-      const rest = bytes.subarray(frame.total);
-      this.#chunks = rest.byteLength === 0 ? [] : [rest];
-      this.#bytes = rest.byteLength;
-      this.#wanted = prefixBytes;
+      this.#restart(bytes.subarray(frame.total));
       this.#onMessage(head, body);
     }
+  }
+
+  /** A large body is copied as it arrives: joined at its end, it would hold up this process. */
+  #begin(head: unknown, bodyBytes: number, first: Uint8Array): void {
+    const body = new Uint8Array(Buffer.allocUnsafeSlow(bodyBytes).buffer);
+    body.set(first);
+    this.#large = { head, body, filled: first.byteLength };
+    this.#restart(new Uint8Array(0));
+  }
+
+  /** Returns what belongs to the next frame. */
+  #fill(large: LargeFrame, chunk: Uint8Array): Uint8Array {
+    const own = chunk.subarray(0, large.body.byteLength - large.filled);
+    large.body.set(own, large.filled);
+    large.filled += own.byteLength;
+    if (large.filled === large.body.byteLength) {
+      this.#large = undefined;
+      this.#onMessage(large.head, large.body);
+    }
+    return chunk.subarray(own.byteLength);
+  }
+
+  #restart(rest: Uint8Array): void {
+    this.#chunks = rest.byteLength === 0 ? [] : [rest];
+    this.#bytes = rest.byteLength;
+    this.#wanted = prefixBytes;
   }
 
   #joined(): Uint8Array {

@@ -15,6 +15,7 @@
  */
 
 import { assert } from "../../base/assert.ts";
+import { largeBodyBytes, summed } from "../../base/body-sums.ts";
 import { ClientError, messageOf } from "../../base/errors.ts";
 import type { Hash64 } from "../../base/hash.ts";
 import type { WriterRun } from "../../db/process/writer.ts";
@@ -288,11 +289,15 @@ export class Writes {
       return false;
     }
     if (reply.type === "killed") this.#onKilled(items, reply);
-    else this.#onDone(items, lsn, reply);
+    else await this.#onDone(items, lsn, reply);
     return true;
   }
 
-  #onDone(items: WriteItem[], lsn: Lsn, reply: Extract<WriterRun, { type: "done" }>): void {
+  async #onDone(
+    items: WriteItem[],
+    lsn: Lsn,
+    reply: Extract<WriterRun, { type: "done" }>,
+  ): Promise<void> {
     const executed = items.slice(0, reply.outcomes.length);
     this.counters.units += executed.length;
     const { body } = reply;
@@ -303,7 +308,7 @@ export class Writes {
     let position = this.#seen;
     let fate = this.#tail;
     if (body !== undefined) {
-      const proposed = this.#propose(lsn, body, reply.pages);
+      const proposed = await this.#propose(lsn, body, reply.pages);
       if (proposed === undefined) {
         for (const item of executed) item.reject(this.#refusal(item));
         return;
@@ -322,10 +327,20 @@ export class Writes {
   }
 
   /** Stamps and proposes the pages of a batch. Undefined when this node may not propose any more. */
-  #propose(lsn: Lsn, body: Uint8Array, ownPages: Uint8Array | undefined): EntryId | undefined {
+  async #propose(
+    lsn: Lsn,
+    body: Uint8Array,
+    ownPages: Uint8Array | undefined,
+  ): Promise<EntryId | undefined> {
+    const writer = this.#writer;
     const pages = ownPages ?? pagesSection(body)!;
     const checksum: Hash64 = this.#head!.push(lsn, pagesHeader(pages));
     stampChecksum(pages, checksum);
+    if (body.byteLength >= largeBodyBytes) {
+      await summed(body);
+      // The lead was lost meanwhile, and perhaps won again.
+      if (this.#writer !== writer) return undefined;
+    }
     const proposal = this.#ports.propose(body);
     if (!proposal.accepted) {
       // The scratch holds a batch that no entry will ever carry: it is worth nothing now.
