@@ -32,6 +32,9 @@ export const limits = {
   // Statements and transactions.
   /** One SQL statement. Past it the process that runs it is killed [D11]. */
   statementMs: 5_000,
+  /** A statement that works on whole tables (VACUUM, REINDEX, CREATE INDEX, ALTER TABLE, …) may take as much longer
+   *  as the database is large: 1 MiB a second, several times what a slow disk needs. */
+  upkeepBytesPerMs: MiB / 1_000,
   /** An interactive transaction between two requests. It holds the only writer, so it must be short. */
   transactionIdleMs: 5_000,
   /** An interactive transaction as a whole. */
@@ -174,6 +177,9 @@ export const limits = {
   slowBytesPerMs: (4 * MiB) / 1_000,
   /** Entries bytes in one append message; one larger entry travels alone. */
   appendBytesMax: 1 * MiB,
+
+  /** Less room than this left on the disk: then SQLite's "database or disk is full" is about the disk. */
+  diskReserveBytes: 16 * MiB,
 
   // Database.
   pageSize: 4096,

@@ -1,11 +1,12 @@
 /**
- * How a SQL process tells what it is doing while it cannot answer: eight bytes in a small file, written before each
+ * How a SQL process tells what it is doing while it cannot answer: twelve bytes in a small file, written before each
  * statement, read by the parent when it wants to know. No messages, no event loop: one system call of half a
  * microsecond, and none at all on the parent's side as long as everybody is quick.
  *
  *   offset  size  field
  *        0     4  statements begun so far, modulo 2^32
  *        4     4  number of the unit that runs, plus 1; 0 when none does
+ *        8     4  1 when the statement works on whole tables (VACUUM, REINDEX, …), which may take long
  *
  * The file has no name: the parent opens it, removes it, and hands the descriptor over.
  */
@@ -14,10 +15,14 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const recordBytes = 8;
+const recordBytes = 12;
 
 /** `unit` is undefined between units. */
-export type Progress = { readonly statements: number; readonly unit: number | undefined };
+export type Progress = {
+  readonly statements: number;
+  readonly unit: number | undefined;
+  readonly upkeep?: boolean | undefined;
+};
 
 /** The child's end. */
 export class ProgressWriter {
@@ -40,6 +45,13 @@ export class ProgressWriter {
   statement(): void {
     this.#statements = (this.#statements + 1) >>> 0;
     this.#view.setUint32(0, this.#statements);
+    this.#view.setUint32(8, 0);
+    writeSync(this.#fd, this.#record, 0, recordBytes, 0);
+  }
+
+  /** The statement that has begun works on whole tables. */
+  upkeep(): void {
+    this.#view.setUint32(8, 1);
     writeSync(this.#fd, this.#record, 0, recordBytes, 0);
   }
 
@@ -65,7 +77,11 @@ export class ProgressFile {
   read(): Progress {
     readSync(this.fd, this.#record, 0, recordBytes, 0);
     const unit = this.#view.getUint32(4);
-    return { statements: this.#view.getUint32(0), unit: unit === 0 ? undefined : unit - 1 };
+    return {
+      statements: this.#view.getUint32(0),
+      unit: unit === 0 ? undefined : unit - 1,
+      upkeep: this.#view.getUint32(8) === 1,
+    };
   }
 
   close(): void {

@@ -122,7 +122,8 @@ export class Reader {
   #watch(): void {
     const head = () => this.#jobsById.values().next().value;
     this.#process.watch(
-      (id) => ((id === undefined ? undefined : this.#jobsById.get(id)) ?? head())!.deadlineMs,
+      ({ unit: id }) =>
+        ((id === undefined ? undefined : this.#jobsById.get(id)) ?? head())!.deadlineMs,
       (id) => {
         this.#offender = id === undefined ? undefined : this.#jobsById.get(id);
       },

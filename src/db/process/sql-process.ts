@@ -74,10 +74,12 @@ export class SqlProcess {
    * Kills the process when one statement takes longer than `statementMs` says (asked with the number of the running
    * unit), or a unit longer than a transaction may. Until stopped. `onOverrun` is told
    * the unit that was running, before the kill: when the signal arrives the process may have gone on to another.
+   * `onLook` is called each time.
    */
   watch(
-    statementMs: (unit: number | undefined) => number,
+    statementMs: (progress: Progress) => number,
     onOverrun: (unit: number | undefined) => void,
+    onLook: () => void = () => {},
   ): void {
     this.unwatch();
     const deadline = new Deadline(this.#progress.read());
@@ -85,7 +87,8 @@ export class SqlProcess {
     this.#stopWatching = clock.every(limits.progressPollMs, () => {
       const nowMs = clock.nowMs();
       const progress = this.#progress.read();
-      const boundMs = statementMs(progress.unit);
+      onLook();
+      const boundMs = statementMs(progress);
       const overrun = deadline.observe(progress, nowMs - lookedMs, boundMs);
       lookedMs = nowMs;
       if (overrun === undefined) return;

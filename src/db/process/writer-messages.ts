@@ -2,6 +2,7 @@
 
 import type { Lsn, Term } from "../../vocabulary.ts";
 import type { Recording } from "../record/recording.ts";
+import type { RunFailureReason } from "../scratch/run-failure.ts";
 import type { RunSession } from "../sql/group-commit.ts";
 import type { Unit, UnitOutcome } from "../sql/request.ts";
 
@@ -29,7 +30,8 @@ export type ToWriter =
   | { readonly type: "replay"; readonly lsn: Lsn; readonly term: Term };
 
 export type FromWriter =
-  | { readonly type: "opened" }
+  /** `frames`: committed in the WAL of a scratch for a writer. */
+  | { readonly type: "opened"; readonly frames?: number | undefined }
   | {
       readonly type: "done";
       readonly outcomes: UnitOutcome[];
@@ -43,5 +45,8 @@ export type FromWriter =
   | { readonly type: "replayed"; readonly frames: number }
   /** What was recorded does not fit this copy. */
   | { readonly type: "differs"; readonly message: string }
-  /** `alone`: a unit of the run ended the transaction of all; the others are to be kept apart from it. */
-  | { readonly type: "failed"; readonly message: string; readonly alone?: boolean | undefined };
+  | {
+      readonly type: "failed";
+      readonly message: string;
+      readonly reason?: RunFailureReason | undefined;
+    };

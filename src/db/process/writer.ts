@@ -6,10 +6,13 @@
  * What a killed writer was doing is lost altogether: the scratch WAL goes with it, and nobody had been answered.
  */
 
+import { statSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
 import { StorageError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
+import { frameBytes, walHeaderBytes } from "../../wal/format.ts";
 import type { Recording } from "../record/recording.ts";
+import { type RunFailureReason, tooLarge } from "../scratch/run-failure.ts";
 import type { UnitOutcome } from "../sql/request.ts";
 import type { Progress } from "./progress.ts";
 import { SqlProcess } from "./sql-process.ts";
@@ -40,14 +43,16 @@ export type WriterRun =
       /** Number of the unit that was running when the process ended; -1 when none was. */
       readonly running: number;
       readonly message: string;
-      /** One of the units ended the transaction of all: each must run by itself now. */
-      readonly alone?: boolean | undefined;
+      /** What the process found out about the run itself. */
+      readonly reason?: RunFailureReason | undefined;
     };
 
 export type WriterOptions = {
   /** Bound of one statement; limits.statementMs by default. */
   readonly statementMs?: number | undefined;
 };
+
+const tooLargeSlackBytes = 32 * 1024 * 1024;
 
 type Waiting =
   | { readonly type: "open"; resolve(): void; reject(error: Error): void }
@@ -61,7 +66,10 @@ export class Writer {
   /** The unit for which the watch killed the process. */
   #offender = -1;
   #failure: string | undefined;
-  #alone = false;
+  #reason: RunFailureReason | undefined;
+  #scratchPath = "";
+  /** Frames of it that are committed. */
+  #frames = 0;
   /** Resolves when the process is gone. */
   readonly closed: Promise<void>;
 
@@ -92,6 +100,7 @@ export class Writer {
     assert(this.#waiting === undefined, "writer is busy");
     if (this.#process.isGone) return Promise.reject(new StorageError("the writer process is gone"));
     return new Promise((resolve, reject) => {
+      this.#scratchPath = scratchPath;
       this.#waiting = { type: "open", resolve, reject };
       this.#send({ type: "open", path: scratchPath, recording });
     });
@@ -113,12 +122,33 @@ export class Writer {
       this.#waiting = { type: "run", resolve };
       this.#send({ type: "run", request });
       this.#process.watch(
-        () => this.#statementMs,
+        ({ upkeep }) => this.#statementMs + (upkeep ? this.#upkeepMs() : 0),
         (unit) => {
           this.#offender = unit ?? -1;
         },
+        () => this.#endIfTooLarge(),
       );
     });
+  }
+
+  /** How much longer a statement may take that works on whole tables, or on the whole database. */
+  #upkeepMs(): number {
+    const bytes = sizeOf(this.#scratchPath) + sizeOf(`${this.#scratchPath}-wal`);
+    return bytes / limits.upkeepBytesPerMs;
+  }
+
+  /**
+   * A statement may write for long before its process can say how much. SQLite writes a page of one transaction once,
+   * so what the WAL has beyond the last commit tells; some slack is for pages that a cache was too small for.
+   */
+  #endIfTooLarge(): void {
+    const frames =
+      (sizeOf(`${this.#scratchPath}-wal`) - walHeaderBytes) / frameBytes(limits.pageSize);
+    const bytes = (frames - this.#frames) * limits.pageSize;
+    if (bytes <= limits.transactionBytesMax + tooLargeSlackBytes) return;
+    const { reason, message } = tooLarge();
+    this.#reason = reason;
+    this.#process.kill(message);
   }
 
   kill(): void {
@@ -134,19 +164,21 @@ export class Writer {
     if (message.type === "failed") {
       // What it was doing is unknown now: it ends, and what waits is told with the reason.
       this.#failure = message.message;
-      this.#alone = message.alone === true;
+      this.#reason = message.reason;
       this.#process.kill(message.message);
       return;
     }
     if (message.type === "opened") {
       assert(waiting?.type === "open", "writer opened unasked");
       this.#waiting = undefined;
+      this.#frames = message.frames ?? 0;
       waiting.resolve();
       return;
     }
     assert(waiting?.type === "run" && message.type === "done", "writer answered unasked");
     this.#waiting = undefined;
     this.#process.unwatch();
+    this.#frames = message.frames;
     waiting.resolve({
       type: "done",
       outcomes: message.outcomes,
@@ -163,9 +195,13 @@ export class Writer {
     if (waiting?.type === "open") waiting.reject(new StorageError(this.#failure ?? why));
     if (waiting?.type !== "run") return;
     const running = progress.unit ?? -1;
-    const alone = this.#alone;
-    waiting.resolve({ type: "killed", offender: this.#offender, running, message: why, alone });
+    const reason = this.#reason;
+    waiting.resolve({ type: "killed", offender: this.#offender, running, message: why, reason });
   }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** The entry and the pages that stay here. */

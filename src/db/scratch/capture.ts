@@ -68,8 +68,22 @@ export class Capture {
     return this.#seen.mxFrame;
   }
 
-  /** What was committed since the last call, as one change; undefined when nothing was. */
-  capture(): PageSet | undefined {
+  /**
+   * Bytes of pages in frames behind the last commit: of the open transaction, as far as SQLite has let go of them, and
+   * of greater ones that were rolled back before it.
+   */
+  uncommittedBytes(): number {
+    const frames = (this.#files.size("wal") - walHeaderBytes) / frameBytes(this.#pageSize);
+    return Math.max(0, Math.floor(frames) - this.#seen.mxFrame) * this.#pageSize;
+  }
+
+  /**
+   * What was committed since the last call, as one change; undefined when nothing was, "too-large" when it has more
+   * bytes of pages than `bytesMax`. Then it is of no more use.
+   */
+  capture(): PageSet | undefined;
+  capture(bytesMax: number): PageSet | "too-large" | undefined;
+  capture(bytesMax = Number.POSITIVE_INFINITY): PageSet | "too-large" | undefined {
     const header = readHeader(this.#files);
     assert(header.mxFrame >= this.#seen.mxFrame, "scratch WAL went back");
     if (header.mxFrame === this.#seen.mxFrame) return undefined;
@@ -81,6 +95,7 @@ export class Capture {
       throw new CorruptionError("scratch WAL does not end with the checksum in its index");
     }
     this.#seen = header;
+    if (images.size * this.#pageSize > bytesMax) return "too-large";
     return this.#pageSet(images, header.pageCount);
   }
 

@@ -10,6 +10,7 @@
 import { pragmaUse } from "../stream/pragmas.ts";
 import type { Trace } from "./authorizer.ts";
 import { plainShape, type Shape } from "./classify.ts";
+import type { Statement } from "./tokenizer.ts";
 
 /** `guess` is the shape by words. The statement may be behind EXPLAIN: this is what is explained. */
 export function compiledShape(trace: Trace, guess: Shape): Shape {
@@ -35,4 +36,20 @@ export function compiledShape(trace: Trace, guess: Shape): Shape {
   }
   const isIdle = guess.kind === "schema" || guess.kind === "upkeep" || guess.kind === "vacuum";
   return isIdle ? guess : plainShape;
+}
+
+/**
+ * Whether a statement works on whole tables, so that its time is theirs: a bound for runaway queries would only mean
+ * that a large database cannot be looked after.
+ */
+export function isUpkeep({ head }: Statement, { kind }: Shape): boolean {
+  if (kind === "vacuum" || kind === "upkeep") return true;
+  if (kind === "schema") {
+    const isIndex = head[1] === "INDEX" || (head[1] === "UNIQUE" && head[2] === "INDEX");
+    return head[0] === "ALTER" || head[0] === "DROP" || (head[0] === "CREATE" && isIndex);
+  }
+  // INSERT INTO t(t) VALUES ('rebuild'), FTS5's way to say it.
+  const [insert, into, table, open, column, close, values] = head;
+  const isCommand = open === "(" && column === table && close === ")" && values === "VALUES";
+  return insert === "INSERT" && into === "INTO" && isCommand;
 }

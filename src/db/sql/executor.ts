@@ -37,6 +37,7 @@ import {
   TransactionEnded,
   type WriteTraits,
 } from "./client-transaction.ts";
+import { isUpkeep } from "./compiled-shape.ts";
 import { quoted } from "./quoted.ts";
 import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
@@ -45,6 +46,10 @@ import { type Compiled, refusedOr, rowsOf, StatementCache } from "./statement-ca
 export type ExecutorPorts = {
   /** Called before each statement is compiled and run: the deadline counts from here. */
   onStatement(): void;
+  /** The statement works on whole tables: its bound is another. */
+  onUpkeep?(): void;
+  /** SQLite refused a statement, with this extended code. */
+  onError?(code: number): void;
   /** Writes the position row inside the open transaction. Never called by a reader. */
   stampPosition(): void;
   /** What to record of statements that take effect; undefined for nothing. */
@@ -262,6 +267,8 @@ export class Executor {
       return answer;
     } catch (error) {
       if (error instanceof NeedsSolo || error instanceof TransactionEnded) throw error;
+      const { errcode } = error as { errcode?: unknown };
+      if (typeof errcode === "number") this.#ports.onError?.(errcode);
       const sqlError = refusedOr(error, this.authorizer);
       this.transaction.afterFailure();
       const { realm, isReadonly } = this.transaction;
@@ -281,6 +288,7 @@ export class Executor {
       throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
     }
     if (shape.writes) this.#expectedTotal = undefined;
+    if (shape.writes && isUpkeep(compiled.statement, shape)) this.#ports.onUpkeep?.();
     switch (shape.kind) {
       case "begin":
         transaction.begin(shape.readonly);

@@ -51,6 +51,9 @@ export type GroupRun = {
 export type GroupWatch = {
   onUnit(unit: number): void;
   onStatement(): void;
+  /** See ExecutorPorts. */
+  onUpkeep?(): void;
+  onError?(code: number): void;
 };
 
 type Settled = { readonly run: UnitRun; readonly wrote: boolean; readonly inTransaction: boolean };
@@ -82,7 +85,7 @@ export class GroupCommit {
     this.#rollback = db.prepare("ROLLBACK");
     this.#stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
     this.#executor = new Executor(db, {
-      onStatement: watch.onStatement,
+      ...watch,
       stampPosition: () => this.#stampPosition(),
       recording,
     });

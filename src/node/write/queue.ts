@@ -112,15 +112,6 @@ export class WriteQueue {
   }
 }
 
-/** A unit met what the writer takes for impossible (db/sql/client-transaction.ts). */
-export function transactionEnded(): ClientError {
-  return new ClientError(
-    "BLOCKED",
-    "a statement of the request ended the transaction that it was run in, which only BEGIN, COMMIT and ROLLBACK may " +
-      "do; nothing of the request was kept. Please report the statement",
-  );
-}
-
 function clientGone(): ClientError {
   return new ClientError("OVERLOADED", "the client went away before the request was started");
 }

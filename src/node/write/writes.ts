@@ -29,12 +29,12 @@ import type { WriterProcess } from "../driver.ts";
 import type { RunAnswer } from "../route/run.ts";
 import { answer } from "./answers.ts";
 import { HeadTable } from "./head-table.ts";
+import { verdictOn } from "./killed.ts";
 import { Outcomes } from "./outcomes.ts";
 import { OwnPages } from "./own-pages.ts";
 import type { WritePorts } from "./ports.ts";
-import { transactionEnded, type WriteItem, WriteQueue } from "./queue.ts";
+import { type WriteItem, WriteQueue } from "./queue.ts";
 import { sameRecording } from "./recording.ts";
-import { isTooLarge, metDiskFailure } from "./run-limits.ts";
 import { EndedSessions, OpenSession } from "./session.ts";
 
 export class Writes {
@@ -302,8 +302,6 @@ export class Writes {
     this.counters.units += executed.length;
     const { body } = reply;
     for (const warning of reply.warnings ?? []) this.#ports.onEvent(`replication: ${warning}`);
-    if (reply.outcomes.some(metDiskFailure)) return this.#onDiskFailure(items);
-    if (body !== undefined && isTooLarge(body, reply.pages)) return this.#refuseTooLarge(items);
     this.#queue.putBack(items.slice(executed.length));
     let position = this.#seen;
     let fate = this.#tail;
@@ -316,7 +314,8 @@ export class Writes {
       position = proposed;
       this.#seen = proposed;
       const bytes = body.byteLength + (reply.pages?.byteLength ?? 0);
-      fate = this.outcomes.of(proposed, bytes, this.#ports.patienceMs());
+      const patienceMs = this.#ports.patienceMs() + bytes / limits.slowBytesPerMs;
+      fate = this.outcomes.of(proposed, bytes, patienceMs);
       fate.catch(() => {});
       this.#tail = fate;
     }
@@ -413,55 +412,22 @@ export class Writes {
   }
 
   #onKilled(items: WriteItem[], reply: Extract<WriterRun, { type: "killed" }>): void {
-    const { offender, running, message, alone } = reply;
-    this.counters.writerKills++;
+    const { reason, message } = reply;
+    if (reason === undefined) this.counters.writerKills++;
     this.#ports.onEvent(`the writer process ended: ${message}`);
     const inSession = this.#session !== undefined;
     this.#dropWriter();
     const again: WriteItem[] = [];
     for (const [i, item] of items.entries()) {
-      if (i === running) item.attempts++;
-      if (i === offender) item.reject(new ClientError("STATEMENT_TIMEOUT", message));
-      else if (alone === true && items.length === 1) item.reject(transactionEnded());
-      else if (inSession) item.reject(this.#refusal(item));
-      else if (item.attempts >= 2) item.reject(new ClientError("INTERNAL", message));
-      else again.push(item);
-      item.alone ||= alone === true;
+      const verdict = verdictOn(item, i, { ...reply, units: items.length, inSession });
+      if (verdict === "again") again.push(item);
+      else if (verdict === "lead-lost") item.reject(this.#refusal(item, message));
+      else if (verdict === "session-lost") item.reject(this.#refusal(item));
+      else item.reject(verdict);
     }
     this.#queue.putBack(again);
-    this.#prepare();
-  }
-
-  /**
-   * The scratch could not be written: full, read-only or failing. Nothing of the run is proposed. Another node may
-   * have a better disk, so the lead goes there.
-   */
-  #onDiskFailure(items: readonly WriteItem[]): void {
-    this.#dropWriter();
-    const message =
-      "the disk of the leader is full or failing; nothing was done, the lead moves on";
-    for (const item of items) {
-      item.reject(this.#refusal(item, message));
-    }
-    this.#ports.onEvent(message);
-    this.#ports.diskFailed();
-    this.#prepare();
-  }
-
-  #refuseTooLarge(items: WriteItem[]): void {
-    this.#dropWriter();
-    if (items.length === 1) {
-      items[0]!.reject(
-        new ClientError(
-          "TRANSACTION_TOO_LARGE",
-          `the transaction changes more than ${limits.transactionBytesMax} bytes; ` +
-            "split it into smaller ones",
-        ),
-      );
-    } else {
-      for (const item of items) item.alone = true;
-      this.#queue.putBack(items);
-    }
+    // Another node may have a better disk.
+    if (reason === "disk") this.#ports.diskFailed();
     this.#prepare();
   }
 

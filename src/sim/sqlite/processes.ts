@@ -119,7 +119,7 @@ export class SqliteWriter implements WriterProcess {
     if (this.#dead || message.type !== "done") {
       this.#dead = true;
       if (message.type !== "failed") return killed(running);
-      return { ...killed(running, message.message), alone: message.alone };
+      return { ...killed(running, message.message), reason: message.reason };
     }
     const { outcomes, open, frames, warnings } = message;
     return {

@@ -6,8 +6,7 @@
 
 import { messageOf } from "../../base/errors.ts";
 import { takeUp } from "../../db/process/child.ts";
-import { Scratch } from "../../db/process/writer-child.ts";
-import { TransactionEnded } from "../../db/sql/client-transaction.ts";
+import { reasonOf, Scratch } from "../../db/process/writer-child.ts";
 import { writerPorts } from "../../node/children/writer-ports.ts";
 import type { FromHost, ToHost } from "./scratch-messages.ts";
 
@@ -25,8 +24,7 @@ const end = takeUp((head) => {
     send(reply, body);
   } catch (error) {
     end.progress.idle();
-    const alone = error instanceof TransactionEnded;
-    send({ type: "failed", message: messageOf(error), alone });
+    send({ type: "failed", message: messageOf(error), reason: reasonOf(error) });
   }
 });
 
