@@ -32,6 +32,9 @@ export const limits = {
   // Statements and transactions.
   /** One SQL statement. Past it the process that runs it is killed [D11]. */
   statementMs: 5_000,
+  /** A client that is less patient (paceline-deadline-ms) is taken to be this patient: ending a statement costs a
+   *  process. */
+  patienceMinMs: 1_000,
   /** A statement that works on whole tables (VACUUM, REINDEX, CREATE INDEX, ALTER TABLE, …) may take as much longer
    *  as the database is large: 1 MiB a second, several times what a slow disk needs. */
   upkeepBytesPerMs: MiB / 1_000,
@@ -77,9 +80,10 @@ export const limits = {
   /** What still comes of a body that was refused is read and thrown away up to this size, so that its sender gets to
    *  read why. */
   discardedBytesMax: 256 * MiB,
-  /** A request from one node to another is not answered for this long: transactionMs and requestWaitMs and some. */
-  forwardMs: 45_000,
-  /** A node reads its whole database to verify it. */
+  /** A request from one node to another is not answered for this long: transactionMs, requestWaitMs, the largest
+   *  transaction over a slow link, and some. A node that is gone is found out in another way, at once. */
+  forwardMs: 120_000,
+  /** The same, where the whole database is read or written: verify, VACUUM, CREATE INDEX. */
   verifyMs: 600_000,
   /** Connecting to another node. */
   forwardConnectMs: 1_000,

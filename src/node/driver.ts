@@ -57,7 +57,10 @@ export interface StagedDatabase {
 
 /** The processes that read. `db/process/reader-pool.ts`. */
 export interface Readers {
-  run(unit: Unit, options: { deadlineMs: number; signal: AbortSignal }): Promise<ReadOutcome>;
+  run(
+    unit: Unit,
+    options: { patienceMs: number | undefined; signal: AbortSignal },
+  ): Promise<ReadOutcome>;
   openSession(): Promise<{ run(unit: Unit): Promise<ReadOutcome>; close(): void }>;
   close(): void;
 }

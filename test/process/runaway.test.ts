@@ -29,7 +29,8 @@ test("an endless query and an endless write are cut without an election", {
     const outcome = await execute(url, sql, [], { timeoutMs: 30_000 });
     const tookMs = performance.now() - startMs;
     assert.equal(outcome.type === "ok" ? "ok" : outcome.code, "STATEMENT_TIMEOUT", sql);
-    assert.ok(tookMs >= 1_900 && tookMs < 8_000, `cut after ${tookMs} ms`);
+    // Below the default of 5 s: it is this node's bound that counts, for reads as for writes.
+    assert.ok(tookMs >= 1_900 && tookMs < 4_500, `cut after ${tookMs} ms`);
   }
   await load.stop();
   const seen = await reads.stop();

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ClientError } from "../../base/errors.ts";
+import { limits } from "../../limits.ts";
 import type { Unit } from "../sql/request.ts";
 import { newDatabase, unit } from "../sql/test-database.ts";
 import { openScratch } from "./connection.ts";
@@ -15,14 +16,14 @@ const runaway = unit(
 );
 
 /** A database with rows 1 to 10 at position 5@2, a pool on it, and a connection that changes it. */
-function open(size = 1) {
+function open(size = 1, statementMs?: number) {
   const path = newDatabase();
   const db = openScratch(path);
   db.exec("create table t(a); insert into t select value from json_each('[1,2,3,4,5,6,7,8,9,10]')");
   db.exec("update sqlite_paceline set term = 2, lsn = 5");
-  const pool = ReaderPool.open(main, path, size);
-  const run = (each: Unit, deadlineMs = 5_000, signal = new AbortController().signal) =>
-    pool.run(each, { deadlineMs, signal });
+  const pool = ReaderPool.open(main, path, size, { statementMs });
+  const run = (each: Unit, patienceMs?: number, signal = new AbortController().signal) =>
+    pool.run(each, { patienceMs, signal });
   return { path, db, pool, run, [Symbol.dispose]: () => pool.close() };
 }
 
@@ -99,6 +100,23 @@ describe("a pool of readers", { concurrency: true }, () => {
     await Promise.all(timedOut);
     for (const each of quick) assert.equal(counted(await each), 10);
     assert.equal(pool.counters.kills, 2);
+  });
+
+  test("patience shortens the operator's bound, never lengthens it, and never to nothing", async () => {
+    using subject = open(3, 1_500);
+    const { run } = subject;
+    await run(count);
+    const cutAfterMs = async (patienceMs?: number) => {
+      const begun = performance.now();
+      await assert.rejects(run(runaway, patienceMs), hasCode("STATEMENT_TIMEOUT"));
+      return performance.now() - begun;
+    };
+    const [usual, patient, hasty] = await Promise.all(
+      [undefined, 40_000, 1].map((patienceMs) => cutAfterMs(patienceMs)),
+    );
+    assert.ok(usual! >= 1_400 && usual! < 4_000, `${usual} ms by the operator's bound`);
+    assert.ok(patient! >= 1_400 && patient! < 4_000, `${patient} ms with more patience`);
+    assert.ok(hasty! >= limits.patienceMinMs - 100, `${hasty} ms with 1 ms of patience`);
   });
 
   test("units of a reader that is killed are run again", async () => {
@@ -180,8 +198,8 @@ describe("a pool of readers", { concurrency: true }, () => {
   test("a database that cannot be opened is told instead of waited for", async () => {
     const pool = ReaderPool.open(main, "/nonexistent/main.sqlite", 1);
     const { signal } = new AbortController();
-    await assert.rejects(pool.run(count, { deadlineMs: 1_000, signal }), hasCode("STORAGE"));
+    await assert.rejects(pool.run(count, { patienceMs: 1_000, signal }), hasCode("STORAGE"));
     pool.close();
-    await assert.rejects(pool.run(count, { deadlineMs: 1_000, signal }), hasCode("NOT_READY"));
+    await assert.rejects(pool.run(count, { patienceMs: 1_000, signal }), hasCode("NOT_READY"));
   });
 });

@@ -21,14 +21,14 @@ import { ReaderSession } from "./reader-session.ts";
 export type { ReaderSession, ReadOutcome };
 
 export type ReadOptions = {
-  /** Bound of one statement. */
-  readonly deadlineMs: number;
+  /** How long the client is willing to wait: the bound of one statement, if that is shorter than the operator's. */
+  readonly patienceMs: number | undefined;
   /** Aborted: the answer is not wanted any more. What runs already runs on, at most to its deadline. */
   readonly signal: AbortSignal;
 };
 
 export type PoolOptions = {
-  /** Bound of one statement of a session; limits.statementMs by default. */
+  /** Bound of one statement; limits.statementMs by default. */
   readonly statementMs?: number | undefined;
   /** Tables that may be read; all when undefined. */
   readonly tables?: readonly string[] | undefined;
@@ -84,7 +84,8 @@ export class ReaderPool {
 
   /** Runs a unit in a read transaction of its own. Throws ClientError, or the signal's reason. */
   run(unit: Unit, options: ReadOptions): Promise<ReadOutcome> {
-    const { signal, deadlineMs } = options;
+    const { signal } = options;
+    const deadlineMs = this.#boundMs(options.patienceMs);
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);
@@ -112,6 +113,12 @@ export class ReaderPool {
       signal.addEventListener("abort", onAbort, { once: true });
       this.#enqueue(job);
     });
+  }
+
+  /** Impatience must not cost a process for each read, and patience does not lift the operator's bound. */
+  #boundMs(patienceMs: number | undefined): number {
+    if (patienceMs === undefined) return this.#statementMs;
+    return Math.min(this.#statementMs, Math.max(patienceMs, limits.patienceMinMs));
   }
 
   /** A process of its own for a client's read transaction, until the session is closed. */

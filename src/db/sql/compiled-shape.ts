@@ -10,7 +10,10 @@
 import { pragmaUse } from "../stream/pragmas.ts";
 import type { Trace } from "./authorizer.ts";
 import { plainShape, type Shape } from "./classify.ts";
+import type { Unit } from "./request.ts";
 import type { Statement } from "./tokenizer.ts";
+
+const upkeepWords = /\b(?:VACUUM|REINDEX|ANALYZE|INDEX|ALTER|DROP|rebuild|optimize)\b/i;
 
 /** `guess` is the shape by words. The statement may be behind EXPLAIN: this is what is explained. */
 export function compiledShape(trace: Trace, guess: Shape): Shape {
@@ -36,6 +39,16 @@ export function compiledShape(trace: Trace, guess: Shape): Shape {
   }
   const isIdle = guess.kind === "schema" || guess.kind === "upkeep" || guess.kind === "vacuum";
   return isIdle ? guess : plainShape;
+}
+
+/** Whether a unit has such a statement, by its words: for how long its answer is waited for. */
+export function hasUpkeep({ requests }: Unit): boolean {
+  const texts = requests.flatMap((request) => {
+    if (request.type === "execute") return [request.stmt.sql];
+    if (request.type === "batch") return request.steps.map(({ stmt }) => stmt.sql);
+    return request.type === "sequence" ? [request.sql] : [];
+  });
+  return texts.some((sql) => upkeepWords.test(sql));
 }
 
 /**

@@ -23,6 +23,7 @@ import {
   ProtocolError,
 } from "../../base/errors.ts";
 import { mayCommit } from "../../db/sql/classify.ts";
+import { hasUpkeep } from "../../db/sql/compiled-shape.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { isConnectFailure } from "../../host/connect-failure.ts";
 import type { TlsIdentity } from "../../host/tls.ts";
@@ -76,7 +77,8 @@ export class Forwarder {
     const body = encodeRun(unit, options, this.#onwards);
     try {
       const sent: Sent = { method: "POST", path: internalPaths.run, body };
-      const received = await this.#send(address, sent, options.signal);
+      const timeoutMs = hasUpkeep(unit) ? limits.verifyMs : limits.forwardMs;
+      const received = await this.#send(address, sent, { signal: options.signal, timeoutMs });
       if (received.status === 200) return decodeAnswer(received.text);
       throw refusalOf(received, address);
     } catch (error) {
@@ -88,7 +90,7 @@ export class Forwarder {
   closeSession(address: string, session: string): void {
     const body = JSON.stringify({ session });
     const sent: Sent = { method: "POST", path: internalPaths.closeSession, body };
-    this.#send(address, sent, AbortSignal.timeout(limits.transactionIdleMs)).catch(() => {});
+    this.#send(address, sent, { timeoutMs: limits.transactionIdleMs }).catch(() => {});
   }
 
   /** What the node says of itself. Throws ClientError NOT_READY when it does not answer in time. */
@@ -109,7 +111,7 @@ export class Forwarder {
    */
   async ask(address: string, sent: Sent, timeoutMs: number): Promise<unknown> {
     try {
-      const received = await this.#send(address, sent, AbortSignal.timeout(timeoutMs));
+      const received = await this.#send(address, sent, { timeoutMs });
       if (received.status !== 200) throw refusalOf(received, address);
       return JSON.parse(received.text);
     } catch (error) {
@@ -138,7 +140,15 @@ export class Forwarder {
     this.#poolByAddress.clear();
   }
 
-  async #send(address: string, sent: Sent, signal: AbortSignal): Promise<Received> {
+  /** How long an answer may take is a matter of what is asked, and undici has a timer of its own for it. */
+  async #send(
+    address: string,
+    sent: Sent,
+    {
+      signal,
+      timeoutMs,
+    }: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number },
+  ): Promise<Received> {
     const pool = this.#pool(address);
     if (pool.stats.queued >= limits.writeQueueMax) {
       throw new ClientError(
@@ -151,9 +161,9 @@ export class Forwarder {
       path: sent.path,
       headers: this.#headers,
       body: sent.body ?? null,
-      signal,
-      headersTimeout: sent.path === internalPaths.verify ? limits.verifyMs : limits.forwardMs,
-      bodyTimeout: limits.forwardMs,
+      signal: signal ?? AbortSignal.timeout(timeoutMs),
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
     });
     return { status: statusCode, text: await body.text() };
   }

@@ -87,7 +87,7 @@ export class Reads {
     const byLease = await this.#awaitConsistency(options);
     const before = this.#ports.appliedId();
     const outcome = await this.#pool().run(unit, {
-      deadlineMs: options.deadlineMs ?? limits.statementMs,
+      patienceMs: options.deadlineMs,
       signal: options.signal,
     });
     if (byLease && !this.#ports.hasLease()) {

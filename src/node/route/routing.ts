@@ -106,6 +106,7 @@ export class Routing {
       bytes: bytesOf(unit),
       origin: options.origin,
       ack: options.ack,
+      patienceMs: options.deadlineMs,
       signal: options.signal,
     });
   }

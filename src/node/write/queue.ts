@@ -90,14 +90,15 @@ export class WriteQueue {
 
   /** Refuses those that have waited too long. */
   sweep(nowMs: number): void {
-    if (this.#items.length === 0 || this.#items[0]!.startByMs > nowMs) return;
+    if (!this.#items.some((item) => item.startByMs <= nowMs)) return;
     const late = this.#items.filter((item) => item.startByMs <= nowMs);
     this.#items = this.#items.filter((item) => item.startByMs > nowMs);
     for (const item of late) {
       item.reject(
         new ClientError(
           "OVERLOADED",
-          `the writer did not get to this request within ${limits.requestWaitMs} ms; ` +
+          "the writer did not get to this request in time " +
+            `(requestWaitMs, ${limits.requestWaitMs} ms, or the client's paceline-deadline-ms); ` +
             "nothing was done, repeat it",
         ),
       );

@@ -117,12 +117,15 @@ export class Writes {
    */
   run(
     unit: Unit,
-    options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin" | "ack">,
+    options: Pick<WriteItem, "session" | "bytes" | "signal" | "origin" | "ack"> & {
+      readonly patienceMs?: number | undefined;
+    },
   ): Promise<RunAnswer> {
     const { session } = options;
     if (this.#state === "off" || (session !== undefined && session !== this.#session?.id)) {
       return Promise.reject(this.#refusal({ session }));
     }
+    const waitMs = Math.min(options.patienceMs ?? limits.requestWaitMs, limits.requestWaitMs);
     return new Promise((resolve, reject) => {
       this.#queue.push({
         unit,
@@ -130,7 +133,7 @@ export class Writes {
         bytes: options.bytes,
         origin: options.origin,
         ack: options.ack,
-        startByMs: this.#ports.clock.nowMs() + limits.requestWaitMs,
+        startByMs: this.#ports.clock.nowMs() + waitMs,
         signal: options.signal,
         attempts: 0,
         alone: false,
