@@ -33,7 +33,6 @@ test("one value, and one statement's text, fit into a transaction, and that into
   assert.ok(limits.transactionBytesMax < limits.peerFrameBytesMax);
 });
 
-test("a piece of a cursor is small beside whatever waits for its client", () => {
-  assert.ok(limits.cursorPieceBytes * 4 <= limits.smallBodyBytes * 4);
-  assert.ok(limits.httpStalledMs < limits.cursorMs);
+test("a stalled client of a cursor is cut off before the cursor is too old", () => {
+  assert.ok(2 * limits.httpStalledMs < limits.cursorMs);
 });

@@ -6,11 +6,17 @@
  */
 
 import type { Socket } from "node:net";
+import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { encodeAnswer, internalPaths, isAuthorized } from "../node/route/forward-wire.ts";
-import { parseConsistency, type RunOptions } from "../node/route/run.ts";
+import {
+  encodeAnswer,
+  internalPaths,
+  isAuthorized,
+  piecesHeader,
+} from "../node/route/forward-wire.ts";
+import { type Pieces, parseConsistency, type RunOptions } from "../node/route/run.ts";
 import { parseAck } from "../node/rule/ack.ts";
 import { type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
@@ -18,6 +24,7 @@ import type { Backend } from "./backend.ts";
 import { sendJson } from "./errors.ts";
 import { RequestDecoder } from "./hrana/decode.ts";
 import { SqlTexts } from "./hrana/sql-texts.ts";
+import { errorEntry } from "./hrana/unit.ts";
 import { type JsonObject, parseJsonObject } from "./json-body.ts";
 import { signalOf } from "./wishes.ts";
 
@@ -57,6 +64,11 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
     const answer = await (body["onwards"] === true
       ? backend.run(unit, wanted)
       : backend.runAsLeader(unit, wanted));
+    if (answer.pieces !== undefined) {
+      const lines = linesOf(encodeAnswer(answer), answer.pieces);
+      reply.header(piecesHeader, "1").type("text/plain");
+      return reply.send(Readable.from(lines, { objectMode: false }));
+    }
     return reply.type("text/plain").send(Buffer.from(encodeAnswer(answer)));
   });
 
@@ -90,6 +102,16 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
   );
 }
 
+async function* linesOf(head: string, pieces: Pieces): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(head);
+  try {
+    yield* pieces;
+  } catch (error) {
+    if (!(error instanceof ClientError)) throw error;
+    yield Buffer.from(errorEntry(error));
+  }
+}
+
 function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
   const { consistency, minPosition, session, deadlineMs, ack } = body;
   return {
@@ -99,6 +121,7 @@ function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
     minPosition: typeof minPosition === "string" ? parsePosition(minPosition) : undefined,
     session: typeof session === "string" ? session : undefined,
     ack: typeof ack === "string" ? parseAck(ack) : undefined,
+    ...(body["inPieces"] === true ? { inPieces: true } : {}),
     deadlineMs: typeof deadlineMs === "number" && deadlineMs > 0 ? deadlineMs : undefined,
     signal: signalOf(reply),
   };

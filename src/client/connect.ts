@@ -6,6 +6,8 @@
  *   await db.execute({ sql: "INSERT INTO orders VALUES (?, ?) ON CONFLICT DO NOTHING", args: ["o-1", "tea"] });
  *   const { rows } = await db.execute("SELECT * FROM orders");   // on a follower, and the order is there
  *
+ *   for await (const row of db.iterate("SELECT * FROM orders")) …    // answers of any size, row by row
+ *
  * The connection is a session of its own: it reads what it wrote. A program that serves many users gives each of them
  * `db.session(token)`, so that they do not wait for each other's writes.
  *
@@ -21,7 +23,7 @@ import { Courier } from "./courier.ts";
 import { PacelineError } from "./errors.ts";
 import { type CallOptions, Session } from "./session.ts";
 import type { Transaction } from "./transaction.ts";
-import type { Result, Statement } from "./values.ts";
+import type { Result, Row, Statement } from "./values.ts";
 
 export type ConnectOptions = Pick<CallOptions, "consistency" | "ack" | "ackTimeoutMs"> & {
   /** Some nodes of the cluster; the others are found through them. */
@@ -70,6 +72,11 @@ export class Connection {
 
   execute(statement: Statement, options: CallOptions = {}): Promise<Result> {
     return this.#own.execute(statement, options);
+  }
+
+  /** The rows of one read as they are read, for answers of any size. */
+  iterate(statement: Statement, options: CallOptions = {}): AsyncGenerator<Row, void, void> {
+    return this.#own.iterate(statement, options);
   }
 
   batch(statements: readonly Statement[], options: CallOptions = {}): Promise<readonly Result[]> {

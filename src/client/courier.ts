@@ -21,10 +21,12 @@ import { limits } from "../limits.ts";
 import type { EntryId } from "../vocabulary.ts";
 import { type Ack, ackFrom } from "./ack.ts";
 import type { ClusterView, WatchedNode } from "./cluster-view.ts";
-import { Broken, NotSent, type Received } from "./node-link.ts";
+import { Broken, NotSent, type Received, type Sent } from "./node-link.ts";
 
 /** A request for `/v3/pipeline`, with what is known of it. */
 export type Parcel = {
+  /** A cursor's answer comes as it is read. Default: `/v3/pipeline`. */
+  readonly path?: Sent["path"];
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
   /** `leader`: writes, and reads that want the leader's word. */
@@ -43,8 +45,10 @@ export type Parcel = {
 /** An answer of status 200 to something that ran. */
 export type Delivered = {
   readonly node: WatchedNode;
-  /** JSON: `{ baton, base_url, results }`. */
+  /** JSON: `{ baton, base_url, results }`; of a cursor without the results. */
   readonly text: string;
+  /** Of a cursor: its entries, as lines. */
+  readonly rest?: Received["rest"];
   /** Set while the stream is open. */
   readonly baton: string | undefined;
   readonly position: EntryId;
@@ -133,7 +137,7 @@ export class Courier {
   }
 
   async #attempt(node: WatchedNode, parcel: Parcel): Promise<Delivered> {
-    const { body, headers, reads, minLsn } = parcel;
+    const { path, body, headers, reads, minLsn } = parcel;
     const late = new AbortController();
     const cancel = this.#clock.after(limits.catchUpMs, () => {
       const isBehind = parcel.where === "anywhere" && (node.seen?.appliedLsn ?? 0) < minLsn;
@@ -141,7 +145,7 @@ export class Courier {
     });
     try {
       const signal = AbortSignal.any([parcel.signal, late.signal]);
-      const received = await node.link.send({ body, headers, signal, reads });
+      const received = await node.link.send({ path, body, headers, signal, reads });
       const delivered = opened(node, received);
       this.counters.delivered++;
       this.#view.sawApplied(node, delivered.position.lsn);
@@ -187,25 +191,30 @@ function closed(): ClientError {
 
 /** The answer to what ran; what did not run is a refusal, and is thrown. */
 function opened(node: WatchedNode, received: Received): Delivered {
-  const { status, text, position, headers } = received;
+  const { status, text, rest, position, headers } = received;
   if (status !== 200) throw refusalOf(text, `${node.url} answered ${status}`);
   // A unit that was refused as a whole ran nowhere, so it has no position; its results all say why.
   if (position === undefined) throw refusalOf(text, `${node.url} told no position`);
   const baton = /^\{"baton":"([^"]*)"/.exec(text)?.[1];
   const acked = ackFrom(headers["paceline-acked"]);
-  return { node, text, baton, position, acked, headers };
+  return { node, text, rest, baton, position, acked, headers };
 }
 
 function refusalOf(text: string, otherwise: string): ClientError | Broken {
   type Refusal = { readonly code?: unknown; readonly message?: unknown };
-  type Body = Refusal & { readonly results?: readonly { readonly error?: Refusal }[] };
+  type Body = Refusal & {
+    readonly error?: Refusal | string;
+    readonly results?: readonly { readonly error?: Refusal }[];
+  };
   let body: Body | undefined;
   try {
-    body = JSON.parse(text) ?? undefined;
+    // Of a cursor the last line says it.
+    body = JSON.parse(text.slice(text.trimEnd().lastIndexOf("\n") + 1)) ?? undefined;
   } catch {
     // Below.
   }
-  const { code, message } = body?.results?.[0]?.error ?? body ?? {};
+  const entry = typeof body?.error === "object" ? body.error : undefined;
+  const { code, message } = body?.results?.[0]?.error ?? entry ?? body ?? {};
   // Whoever wrote this is no node: a proxy on the way, for example, that has lost the answer.
   if (typeof code !== "string" || typeof message !== "string" || !(code in errorCodes)) {
     return new Broken(otherwise);

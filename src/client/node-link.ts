@@ -14,6 +14,7 @@
 
 import { Pool } from "undici";
 import { ClientError, messageOf } from "../base/errors.ts";
+import { firstLine } from "../base/lines.ts";
 import { isConnectFailure } from "../host/connect-failure.ts";
 import { limits } from "../limits.ts";
 import { type EntryId, parsePosition } from "../vocabulary.ts";
@@ -29,8 +30,9 @@ export class Broken extends Error {
   override readonly name = "Broken";
 }
 
-/** A request for `/v3/pipeline`. */
+/** A request for `/v3/pipeline`, unless another path is named. */
 export type Sent = {
+  readonly path?: "/v3/cursor" | undefined;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
@@ -40,7 +42,10 @@ export type Sent = {
 
 export type Received = {
   readonly status: number;
+  /** All of it; of a cursor that runs the first line. */
   readonly text: string;
+  /** What comes behind the first line. To be read or returned. Throws Broken. */
+  readonly rest?: AsyncGenerator<Uint8Array, void, void> | undefined;
   /** Absent when nothing ran. */
   readonly position: EntryId | undefined;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -68,28 +73,47 @@ export class NodeLink {
   }
 
   /** Throws NotSent, Broken, or ClientError OVERLOADED when too many wait for a connection. */
-  async send({ body, headers, signal, reads }: Sent): Promise<Received> {
+  async send({ path, body, headers, signal, reads }: Sent): Promise<Received> {
     if (this.#sql.stats.queued >= limits.routedQueueMax) {
       throw new ClientError("OVERLOADED", `too many requests wait to be sent to ${this.url}`);
     }
     const flight: Flight = { abort: new AbortController(), reads };
     this.#flights.add(flight);
+    let isUnderWay = false;
     try {
       const response = await this.#sql.request({
         method: "POST",
-        path: "/v3/pipeline",
+        path: path ?? "/v3/pipeline",
         headers: { "content-type": "application/json", ...headers },
         body,
         signal: AbortSignal.any([signal, flight.abort.signal]),
         headersTimeout: limits.forwardMs,
         bodyTimeout: limits.forwardMs,
       });
-      const text = await response.body.text();
-      const place = response.headers["paceline-position"];
-      return {
-        ...{ status: response.statusCode, text, headers: response.headers },
-        position: typeof place === "string" ? parsePosition(place) : undefined,
-      };
+      const { statusCode: status, headers: answered } = response;
+      const place = answered["paceline-position"];
+      const position = typeof place === "string" ? parsePosition(place) : undefined;
+      const head = { status, headers: answered, position };
+      // Without a position nothing runs: the text says why.
+      if (path === undefined || position === undefined) {
+        return { ...head, text: await response.body.text() };
+      }
+      const { line, rest } = await firstLine(response.body);
+      isUnderWay = true;
+      return { ...head, text: line, rest: this.#untilEnd(rest, flight) };
+    } catch (cause) {
+      throw lost(this.url, cause);
+    } finally {
+      if (!isUnderWay) this.#flights.delete(flight);
+    }
+  }
+
+  async *#untilEnd(
+    rest: AsyncGenerator<Uint8Array, void, void>,
+    flight: Flight,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      yield* rest;
     } catch (cause) {
       throw lost(this.url, cause);
     } finally {

@@ -5,14 +5,17 @@
  * The position can be taken out as a token and given to another session, in another process: in a cookie, for example.
  */
 
+import { accessOf } from "../db/sql/classify.ts";
 import type { SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
 import { type EntryId, formatPosition, parsePosition, zeroEntryId } from "../vocabulary.ts";
 import type { Ack } from "./ack.ts";
 import type { Courier, Delivered, Parcel } from "./courier.ts";
 import { PacelineError, publicError, statementError } from "./errors.ts";
+import { Broken } from "./node-link.ts";
+import { rowsOf } from "./rows.ts";
 import { Transaction } from "./transaction.ts";
-import { type Result, resultOf, type Statement, stmtOf } from "./values.ts";
-import { packUnit, responsesOf } from "./wire.ts";
+import { type Result, type Row, resultOf, type Statement, stmtOf } from "./values.ts";
+import { type Packed, packCursor, packUnit, responsesOf } from "./wire.ts";
 
 /** How fresh a read must be. `session`: at or after everything that this session has seen. */
 export type Consistency =
@@ -59,6 +62,31 @@ export class Session {
     const unit = { requests: [{ type: "execute" as const, stmt: stmtOf(statement) }] };
     const delivered = await this.#run(unit, options);
     return resultOf(responsesOf(delivered.text)[0]?.result, delivered.acked);
+  }
+
+  /**
+   * The rows of one read as they are read, for answers of any size: `for await (const row of db.iterate(sql))`. All of
+   * them are of one moment. Whoever leaves the loop early ends the read. Throws PacelineError.
+   */
+  async *iterate(statement: Statement, options: CallOptions = {}): AsyncGenerator<Row, void, void> {
+    const steps = [{ stmt: stmtOf(statement), condition: undefined }];
+    const unit: Unit = { requests: [{ type: "batch", steps }] };
+    if (accessOf(unit) !== "read") {
+      throw new PacelineError("BAD_REQUEST", "never", "iterate only reads; write with execute");
+    }
+    const abort = new AbortController();
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([abort.signal, ...signals]);
+    try {
+      const { rest } = await this.#deliver(packCursor(unit), { ...options, signal });
+      if (rest !== undefined) yield* rowsOf(rest);
+    } catch (error) {
+      throw error instanceof Broken
+        ? new PacelineError("NOT_READY", "elsewhere", `${error.message}; repeat it`)
+        : error;
+    } finally {
+      abort.abort();
+    }
   }
 
   /** All or nothing, as one transaction. Throws what the first failed statement said. */
@@ -109,9 +137,13 @@ export class Session {
     }
   }
 
-  async #run(unit: Unit, options: CallOptions): Promise<Delivered> {
+  #run(unit: Unit, options: CallOptions): Promise<Delivered> {
+    return this.#deliver(packUnit(unit), options);
+  }
+
+  async #deliver(packed: Packed, options: CallOptions): Promise<Delivered> {
     try {
-      const delivered = await this.#courier.deliver(this.#parcel(unit, options));
+      const delivered = await this.#courier.deliver(this.#parcel(packed, options));
       this.#saw(delivered.position);
       return delivered;
     } catch (error) {
@@ -119,10 +151,9 @@ export class Session {
     }
   }
 
-  #parcel(unit: Unit, options: CallOptions): Parcel {
+  #parcel(packed: Packed, options: CallOptions): Parcel {
     const asked = { ...this.#defaults, ...options };
     const { consistency = "session", signal } = asked;
-    const packed = packUnit(unit);
     const isFromLeader = consistency === "leader" || consistency === "linearizable";
     const minLsn = consistency === "session" ? this.#position.lsn : 0;
     const headers: Record<string, string> = { ...packed.headers };

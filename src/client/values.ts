@@ -54,7 +54,7 @@ export function stmtOf(statement: Statement): Stmt {
 
 type WireResult = {
   readonly cols: readonly { readonly name: string | null }[];
-  readonly rows: readonly (readonly Value[])[];
+  readonly rows: readonly WireRow[];
   readonly affected_row_count: number;
   readonly last_insert_rowid: string | null;
 };
@@ -64,13 +64,17 @@ export function resultOf(wire: unknown, acked: Ack | undefined): Result {
   const columns = cols.map(({ name }) => name ?? "");
   return {
     columns,
-    rows: rows.map((row) =>
-      Object.fromEntries(row.map((value, i) => [columns[i], fromWire(value)])),
-    ),
+    rows: rows.map((row) => rowOf(columns, row)),
     rowsAffected: affected_row_count,
     lastInsertRowid: last_insert_rowid === null ? undefined : BigInt(last_insert_rowid),
     ...(acked === undefined ? {} : { acked }),
   };
+}
+
+type WireRow = readonly Value[];
+
+export function rowOf(columns: readonly string[], row: WireRow): Row {
+  return Object.fromEntries(row.map((value, i) => [columns[i], fromWire(value)]));
 }
 
 function toWire(value: unknown): Value {

@@ -1,6 +1,6 @@
 /**
- * A unit of requests as the body of `/v3/pipeline`, and what of it must be known to send it: where it may run, whether
- * it may count without its answer, whether a stream is needed after it.
+ * A unit of requests as the body of `/v3/pipeline` or `/v3/cursor`, and what of it must be known to send it: where it
+ * may run, whether it may count without its answer, whether a stream is needed after it.
  *
  * Every statement ends its stream with the request, unless it begins a transaction: then the node keeps the stream only
  * if one is open in the end, and nobody has to come back to close it.
@@ -13,7 +13,7 @@ import type { Parcel } from "./courier.ts";
 import { statementError } from "./errors.ts";
 
 /** The part of a parcel that follows from its SQL. */
-export type Packed = Pick<Parcel, "body" | "headers" | "mayCommit" | "reads"> & {
+export type Packed = Pick<Parcel, "path" | "body" | "headers" | "mayCommit" | "reads"> & {
   readonly where: "leader" | "anywhere";
 };
 
@@ -31,6 +31,17 @@ export function packUnit(unit: Unit): Packed {
     where: isWrite ? "leader" : "anywhere",
     mayCommit: isWrite && mayCommit(unit, false),
     reads: !isWrite,
+  };
+}
+
+/** A batch of reads as the body of `/v3/cursor`. */
+export function packCursor(unit: Unit): Packed {
+  const [batch] = unit.requests.map(wireRequest) as { readonly batch: unknown }[];
+  return {
+    path: "/v3/cursor",
+    body: JSON.stringify({ batch: batch!.batch }),
+    headers: { "paceline-stream": streamWish(undefined) },
+    ...{ where: "anywhere", mayCommit: false, reads: true },
   };
 }
 

@@ -7,6 +7,7 @@
 import type { CorruptionError } from "../base/errors.ts";
 import type { Hash64 } from "../base/hash.ts";
 import type { Content } from "../db/process/content/content.ts";
+import type { Ask } from "../db/process/reader-messages.ts";
 import type { ReadOutcome } from "../db/process/reader-pool.ts";
 import type { RunRequest, WriterRun } from "../db/process/writer.ts";
 import type { Recording } from "../db/record/recording.ts";
@@ -59,9 +60,19 @@ export interface StagedDatabase {
 export interface Readers {
   run(
     unit: Unit,
-    options: { patienceMs: number | undefined; signal: AbortSignal },
+    options: {
+      patienceMs: number | undefined;
+      signal: AbortSignal;
+      /** A larger answer is given up, and the outcome says `isCut`. */
+      answerBytesMax?: number | undefined;
+    },
   ): Promise<ReadOutcome>;
-  openSession(): Promise<{ run(unit: Unit): Promise<ReadOutcome>; close(): void }>;
+  /** Refused at once when all are in use; with a signal it waits in line, for a bounded time. */
+  openSession(waiting?: AbortSignal): Promise<{
+    /** `ask`: the unit as a whole [default], or piece by piece as a cursor. */
+    run(unit: Unit, ask?: Ask): Promise<ReadOutcome>;
+    close(): void;
+  }>;
   close(): void;
 }
 

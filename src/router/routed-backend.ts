@@ -11,13 +11,19 @@
 
 import type { Backend } from "../api/backend.ts";
 import { elementsAt, fieldAt } from "../api/json-slices.ts";
-import { ClientError } from "../base/errors.ts";
+import { ClientError, messageOf } from "../base/errors.ts";
 import type { WatchedNode } from "../client/cluster-view.ts";
 import type { Courier, Delivered, Parcel } from "../client/courier.ts";
-import { packNext, packUnit } from "../client/wire.ts";
+import { type Packed, packCursor, packNext, packUnit } from "../client/wire.ts";
+import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
-import { formatConsistency, type RunAnswer, type RunOptions } from "../node/route/run.ts";
+import {
+  formatConsistency,
+  type Pieces,
+  type RunAnswer,
+  type RunOptions,
+} from "../node/route/run.ts";
 import { formatPosition } from "../vocabulary.ts";
 
 /** What a request through the router says beside what every request says: headers that the node is to see too. */
@@ -75,8 +81,14 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
   }
 
   async #begin(unit: Unit, options: RoutedOptions): Promise<RunAnswer> {
-    const parcel = parcelOf(unit, options);
+    const asCursor = options.inPieces === true && accessOf(unit) === "read";
+    const parcel = parcelOf(asCursor ? packCursor(unit) : packUnit(unit), options);
     const delivered = await this.#courier.deliver(parcel);
+    const { rest, position } = delivered;
+    if (rest !== undefined) {
+      this.onAnswer(delivered.node, "read");
+      return { results: [], pieces: piecesOf(rest), position, session: undefined };
+    }
     this.onAnswer(delivered.node, parcel.reads ? "read" : "write");
     return this.#answer(unit, delivered, { reads: parcel.reads, session: undefined });
   }
@@ -116,9 +128,18 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
   }
 }
 
-function parcelOf(unit: Unit, options: RoutedOptions): Parcel {
+/** The entries of a node's cursor, as they come. */
+async function* piecesOf(rest: AsyncGenerator<Uint8Array, void, void>): Pieces {
+  try {
+    yield* rest;
+  } catch (cause) {
+    throw new ClientError("NOT_READY", `${messageOf(cause)}; repeat it`, { cause });
+  }
+  return undefined;
+}
+
+function parcelOf(packed: Packed, options: RoutedOptions): Parcel {
   const { consistency, minPosition, signal } = options;
-  const packed = packUnit(unit);
   const isFromLeader = consistency.type === "leader" || consistency.type === "linearizable";
   const headers: Record<string, string> = { ...packed.headers, ...options.passedOn };
   // The router knows what the client has seen, and names it; the node need not add what others have.

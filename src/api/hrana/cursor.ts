@@ -1,6 +1,9 @@
 /**
- * POST /v3/cursor: one batch, answered as JSON lines. The batch runs as a whole, as everywhere; then its result is cut
- * into entries while the client takes them, so that nothing is built up behind a slow one.
+ * POST /v3/cursor: one batch, answered as JSON lines.
+ *
+ * A batch that only reads is run while its lines are taken: what is large comes in pieces from the process that reads
+ * (node/route/read-cursor.ts) and passes through here as it is. A batch that writes runs as a whole, as everywhere;
+ * then its result is cut into lines while the client takes them.
  *
  *   {"baton":…,"base_url":null}
  *   {"type":"step_begin","step":0,"cols":[…]}  {"type":"row","row":[…]} …  {"type":"step_end",…}
@@ -10,20 +13,24 @@
  *                                                                   libSQL has it, the specification and clients that
  *                                                                   follow it refuse types they do not know
  *
- * The baton is good at once: the batch is over when the first line leaves.
+ * The baton is good when the last line has left.
  */
 
+import { touchesTransaction } from "../../db/sql/classify.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { parseJsonObject } from "../json-body.ts";
 import { elementsAt, fieldAt, fieldText } from "../json-slices.ts";
 import { RequestDecoder } from "./decode.ts";
 import { findStream, type HranaPorts, withIndex } from "./pipeline.ts";
-import { runUnit, type Wishes } from "./unit.ts";
+import type { Stream } from "./stream.ts";
+import type { StreamWish } from "./stream-wish.ts";
+import type { Streams } from "./streams.ts";
+import { runUnit, type UnitResults, type Wishes } from "./unit.ts";
 
 /** What a cursor answers. `lines` gives pieces of whole lines; it is read once, as the client takes it. */
 export type CursorAnswer = {
-  readonly lines: Iterable<string>;
+  readonly lines: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
   readonly position: EntryId | undefined;
   readonly acked?: AckLevel | undefined;
 };
@@ -36,6 +43,7 @@ export async function runCursor(
   { backend, streams }: HranaPorts,
   body: unknown,
   wishes: Wishes,
+  { whileOpen }: StreamWish,
 ): Promise<CursorAnswer> {
   const value = parseJsonObject(body);
   const found = findStream(streams, value);
@@ -44,18 +52,59 @@ export async function runCursor(
   try {
     const decoder = new RequestDecoder(stream.texts);
     const unit = { requests: [decoder.batch(value["batch"])] };
-    streams.admit(stream);
-    const asked = withIndex(wishes, decoder.replicationIndex);
-    const { results, position, acked } = await runUnit(backend, stream, unit, asked);
-    if (wishes.signal.aborted) streams.end(stream, "closed");
-    const baton = stream.ended ? "null" : `"${streams.keep(stream)}"`;
+    // What begins no transaction leaves none open: nobody has to come back.
+    const isBrief = whileOpen && stream.session === undefined && !touchesTransaction(unit);
+    if (!isBrief) streams.admit(stream);
+    const asked = { ...withIndex(wishes, decoder.replicationIndex), inPieces: true };
+    const { results, position, acked, pieces } = await runUnit(backend, stream, unit, asked);
+    if (wishes.signal.aborted || isBrief) streams.end(stream, "closed");
     const index = decoder.knowsIndex ? position : undefined;
-    const head = `{"baton":${baton},"base_url":null}\n`;
-    return { lines: inPieces(head, entryLines(results[0] as string, index)), position, acked };
+    if (pieces !== undefined) {
+      wishes.signal.addEventListener("abort", () => {
+        if (stream.busyWithCursor) streams.end(stream, "broken");
+      });
+      stream.busyWithCursor = true;
+      const lines = streamed(streams, stream, pieces, index);
+      return { lines, position, acked };
+    }
+    const baton = stream.ended ? "null" : `"${streams.keep(stream)}"`;
+    const lines = inPieces(headLine(baton), entryLines(results[0] as string, index));
+    return { lines, position, acked };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;
   }
+}
+
+/** The stream is busy until all but the last piece has been taken. */
+async function* streamed(
+  streams: Streams,
+  stream: Stream,
+  pieces: NonNullable<UnitResults["pieces"]>,
+  index: EntryId | undefined,
+): AsyncGenerator<string | Uint8Array> {
+  const isKept = !stream.ended;
+  // What the stream is at its end is not known yet.
+  const baton = isKept ? streams.nextBaton(stream, false) : "";
+  let isWhole = false;
+  try {
+    yield headLine(isKept ? `"${baton}"` : "null");
+    yield* pieces(() => {
+      isWhole = true;
+      if (isKept && !stream.ended) streams.rest(stream);
+    });
+    if (index !== undefined) yield indexLine(index);
+  } finally {
+    if (!isWhole) streams.end(stream, "broken");
+  }
+}
+
+function headLine(baton: string): string {
+  return `{"baton":${baton},"base_url":null}\n`;
+}
+
+function indexLine({ lsn }: EntryId): string {
+  return `{"type":"replication_index","replication_index":"${lsn}"}\n`;
 }
 
 /** The entries of a StreamResult of a batch, each a line. */
@@ -80,9 +129,7 @@ export function* entryLines(result: string, position: EntryId | undefined): Gene
     }
     step++;
   }
-  if (position !== undefined) {
-    yield `{"type":"replication_index","replication_index":"${position.lsn}"}\n`;
-  }
+  if (position !== undefined) yield indexLine(position);
 }
 
 function* stepLines(result: string, step: number): Generator<string> {

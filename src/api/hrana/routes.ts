@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { formatPosition } from "../../vocabulary.ts";
 import { sendJson } from "../errors.ts";
 import { wishesOf } from "../wishes.ts";
-import { runCursor } from "./cursor.ts";
+import { type CursorAnswer, runCursor } from "./cursor.ts";
 import { type HranaPorts, runPipeline } from "./pipeline.ts";
 import { streamHeaders, streamWishOf } from "./stream-wish.ts";
 import type { UnitResults } from "./unit.ts";
@@ -39,7 +39,8 @@ export function addHranaRoutes(
   app.post("/v3/pipeline", pipeline);
 
   app.post("/v3/cursor", async (request, reply) => {
-    const answer = await runCursor(ports, request.body, wishes(request, reply));
+    const wish = streamWishOf(request);
+    const answer = await runCursor(ports, request.body, wishes(request, reply), wish);
     const lines = Readable.from(bytesOf(answer.lines), { objectMode: false });
     return placed(reply, answer).type("text/plain").send(lines);
   });
@@ -63,6 +64,6 @@ function placed(reply: FastifyReply, { position, acked }: Placed): FastifyReply 
 
 type Placed = Pick<UnitResults, "position" | "acked">;
 
-function* bytesOf(pieces: Iterable<string>): Generator<Uint8Array> {
-  for (const piece of pieces) yield Buffer.from(piece);
+async function* bytesOf(pieces: CursorAnswer["lines"]): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) yield typeof piece === "string" ? Buffer.from(piece) : piece;
 }

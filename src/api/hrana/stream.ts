@@ -14,6 +14,8 @@ export class Stream {
   sequence = 0;
   /** A request is using it. A new stream is busy. */
   busy = true;
+  /** Its request has an answer under way already, in pieces. */
+  busyWithCursor = false;
   /** Set once, by streams.ts. */
   ended = false;
   /** When the last request ended, by the monotonic clock. Meaningless while busy. */

@@ -91,10 +91,10 @@ export class Streams {
     const stream = this.#streamById.get(baton.streamId);
     if (stream === undefined) return this.#revived(baton) ?? this.#gone(baton);
     if (stream.busy || stream.sequence !== baton.sequence) {
-      throw new ClientError(
-        "BATON_INVALID",
-        "the baton was used before; each is good for one request",
-      );
+      const text = stream.busyWithCursor
+        ? "a cursor of this stream is still being read; read it to its end first"
+        : "the baton was used before; each is good for one request";
+      throw new ClientError("BATON_INVALID", text);
     }
     stream.busy = true;
     return { type: "stream", stream };
@@ -114,14 +114,26 @@ export class Streams {
 
   /** Makes a busy stream idle, and gives its next baton. */
   keep(stream: Stream): string {
+    const baton = this.nextBaton(stream, stream.plain);
+    this.rest(stream);
+    return baton;
+  }
+
+  /** Makes a busy stream idle. */
+  rest(stream: Stream): void {
+    stream.busy = false;
+    stream.busyWithCursor = false;
+    stream.idleSinceMs = this.#ports.clock.nowMs();
+  }
+
+  /** The next baton of a busy stream. It is good when the stream is idle. `plain`: nothing is lost with the stream. */
+  nextBaton(stream: Stream, plain: boolean): string {
     assert(
       stream.busy && this.#streamById.has(stream.id),
       "an admitted stream, used by its request",
     );
     stream.sequence = (stream.sequence + 1) >>> 0;
-    stream.busy = false;
-    stream.idleSinceMs = this.#ports.clock.nowMs();
-    const { id: streamId, sequence, plain } = stream;
+    const { id: streamId, sequence } = stream;
     return this.#seal.seal({ streamId, sequence, node: this.#ports.node, plain });
   }
 

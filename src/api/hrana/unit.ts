@@ -11,7 +11,7 @@
 import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { SqlRequest, Unit } from "../../db/sql/request.ts";
-import type { RunOptions } from "../../node/route/run.ts";
+import type { Pieces, RunOptions } from "../../node/route/run.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
@@ -27,6 +27,11 @@ export type UnitResults = {
   readonly position: EntryId | undefined;
   /** Of a write: the copies that it had when it was answered. */
   readonly acked?: AckLevel | undefined;
+  /**
+   * In place of the results: the entries of a cursor, as they are made. Throws nothing that is a ClientError: that is
+   * the last entry then. `onLast` is called before the last piece is given, when the stream is as the unit left it.
+   */
+  readonly pieces?: ((onLast: () => void) => AsyncGenerator<Uint8Array, void, void>) | undefined;
 };
 
 const startPattern = /^\s*(?:begin|rollback)\b/i;
@@ -47,19 +52,58 @@ export async function runUnit(
   try {
     const { session, foreignKeys } = stream;
     const answer = await backend.run({ ...unit, foreignKeys }, { ...wishes, session });
+    const { pieces, position } = answer;
+    if (pieces !== undefined) {
+      return { results: [], position, pieces: untilEnd(stream, unit, pieces) };
+    }
     assert(answer.results.length === unit.requests.length, "there is one result for each request");
     stream.session = answer.session;
     stream.foreignKeys = answer.foreignKeys ?? foreignKeys;
     return { results: answer.results, position: answer.position, acked: answer.acked };
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
-    if (stream.session !== undefined) {
-      backend.closeSession(stream.session);
-      stream.session = undefined;
-      if (!finishes(unit)) stream.lost = error;
-    }
+    if (stream.session !== undefined) backend.closeSession(stream.session);
+    lose(stream, unit, error);
     return failed(unit, error.code, error.message);
   }
+}
+
+function lose(stream: Stream, unit: Unit, error: ClientError): void {
+  if (stream.session === undefined) return;
+  stream.session = undefined;
+  if (!finishes(unit)) stream.lost = error;
+}
+
+/** What breaks in the middle is the last entry. The last piece is held back until it is known what is left open. */
+const untilEnd = (stream: Stream, unit: Unit, pieces: Pieces) =>
+  async function* (onLast: () => void): AsyncGenerator<Uint8Array, void, void> {
+    let held: Uint8Array | undefined;
+    try {
+      for (;;) {
+        const { done, value } = await pieces.next();
+        if (done === true) {
+          stream.session = value;
+          break;
+        }
+        if (held !== undefined) yield held;
+        held = value;
+      }
+    } catch (error) {
+      if (!(error instanceof ClientError)) throw error;
+      lose(stream, unit, error);
+      const last = Buffer.from(errorEntry(error));
+      held = held === undefined ? last : Buffer.concat([held, last]);
+    } finally {
+      // Whoever takes no more of it ends it.
+      await pieces.return(undefined);
+    }
+    onLast();
+    if (held !== undefined) yield held;
+  };
+
+/** The last entry of a cursor that failed as a whole. */
+export function errorEntry({ code, message }: ClientError): string {
+  return `${JSON.stringify({ type: "error", error: { message, code } })}\n`;
 }
 
 /** The StreamResult of a failure. */

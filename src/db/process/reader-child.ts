@@ -9,10 +9,11 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import { messageOf } from "../../base/errors.ts";
+import { limits } from "../../limits.ts";
 import { type EntryId, lsn, term } from "../../vocabulary.ts";
 import { tablesOf } from "../record/selection.ts";
 import { Executor } from "../sql/executor.ts";
-import type { Unit } from "../sql/request.ts";
+import type { BatchStep, Unit } from "../sql/request.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
 import { openServed } from "./connection.ts";
@@ -31,7 +32,8 @@ export function runReaderChild(): void {
       } else if (message.type === "run") {
         // It could not be opened, and the parent is about to end us.
         if (view === undefined) return;
-        send({ type: "done", id: message.id, outcome: view.run(message) });
+        const { piece, ...outcome } = view.answer(message);
+        send({ type: "done", id: message.id, outcome, more: piece?.more }, piece?.bytes);
       } else {
         view?.end();
       }
@@ -43,7 +45,15 @@ export function runReaderChild(): void {
       send({ type: "failed", id, message: messageOf(error) });
     }
   });
-  const send = (message: FromReader) => end.channel.send(message);
+  const send = (message: FromReader, body?: Uint8Array) => end.channel.send(message, body);
+}
+
+type ReadMessage = Extract<ToReader, { type: "run" }>;
+
+function stepsOf({ requests }: Unit): readonly BatchStep[] {
+  const [batch] = requests;
+  assert(batch?.type === "batch" && requests.length === 1, "a cursor is of one batch");
+  return batch.steps;
 }
 
 /** Told what it is doing, for whoever bounds it. */
@@ -57,6 +67,8 @@ export class ReadView {
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
   readonly #readPosition: StatementSync;
+  /** Its statement is in the middle of its rows. */
+  #cursor: Generator<string, void> | undefined;
   /** Of the open read transaction. */
   #position: EntryId | undefined;
 
@@ -77,25 +89,58 @@ export class ReadView {
     });
   }
 
-  run({ id, unit, keep }: { id: number; unit: Unit; keep: boolean }): ReadOutcome {
-    this.#progress.unit(id);
-    const executor = this.#executor;
+  /** Does what is asked. */
+  answer(message: ReadMessage): ReadOutcome {
+    this.#progress.unit(message.id);
     try {
-      const position = this.#position ?? this.#open(unit);
-      const { answers, refusedWrite, foreignKeys } = executor.run(unit, "reading");
-      const inTransaction = executor.transaction.isOpen;
-      if (!inTransaction || !keep) this.end();
+      const outcome = message.ask === "run" ? this.#run(message) : this.#piece(message);
       this.#progress.idle();
-      const results = answers.map((pieces) => pieces.join("null"));
-      return { results, inTransaction, wrote: false, refusedWrite, foreignKeys, ...position };
+      return outcome;
     } catch (error) {
       this.end();
       throw error;
     }
   }
 
+  #run({ unit, keep, answerBytesMax }: ReadMessage): ReadOutcome {
+    const executor = this.#executor;
+    const position = this.#position ?? this.#open(unit!);
+    const ran = executor.run(unit!, "reading", answerBytesMax);
+    const { answers, refusedWrite, foreignKeys } = ran;
+    const isCut = ran.size > (answerBytesMax ?? Number.POSITIVE_INFINITY);
+    const inTransaction = executor.transaction.isOpen;
+    if (!inTransaction || !keep) this.end();
+    const results = isCut ? [] : answers.map((pieces) => pieces.join("null"));
+    const outcome = { results, inTransaction, wrote: false, refusedWrite, foreignKeys };
+    return { ...outcome, isCut, ...position };
+  }
+
+  /** The next entries of a cursor, or the first ones. Between two pieces the read view stays as it is. */
+  #piece({ ask, unit, keep }: ReadMessage): ReadOutcome {
+    const executor = this.#executor;
+    const position = this.#position ?? this.#open(unit!);
+    if (ask === "cursor") this.#cursor = executor.cursor(stepsOf(unit!));
+    const cursor = this.#cursor;
+    assert(cursor !== undefined, "a cursor is open");
+    let text = "";
+    let more = true;
+    while (more && text.length < limits.cursorPieceBytes) {
+      const { done, value } = cursor.next();
+      if (done === true) more = false;
+      else text += value;
+    }
+    if (!more) this.#cursor = undefined;
+    const inTransaction = executor.transaction.isOpen;
+    if (!more && (!inTransaction || !keep)) this.end();
+    const { refusedWrite } = executor;
+    const piece = { bytes: Buffer.from(text), more };
+    return { results: [], inTransaction, wrote: false, refusedWrite, ...position, piece };
+  }
+
   /** Lets go of the read view. */
   end(): void {
+    this.#cursor?.return();
+    this.#cursor = undefined;
     this.#executor.abandon();
     this.#position = undefined;
     if (this.#db.isTransaction) this.#commit.run();

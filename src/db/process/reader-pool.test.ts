@@ -152,7 +152,7 @@ describe("a pool of readers", { concurrency: true }, () => {
     const ended = await session.run(unit("commit"));
     assert.equal(ended.inTransaction, false);
     session.close();
-    await assert.rejects(session.run(count), hasCode("TRANSACTION_TIMEOUT"));
+    await assert.rejects(session.run(count), hasCode("TRANSACTION_LOST"));
     const again = await pool.openSession();
     assert.equal(counted(await again.run(count)), 11);
     again.close();
@@ -161,7 +161,7 @@ describe("a pool of readers", { concurrency: true }, () => {
   test("a session that is closed in the middle of a statement is gone, with its process", async () => {
     using subject = open();
     const session = await subject.pool.openSession();
-    const running = assert.rejects(session.run(runaway), hasCode("TRANSACTION_TIMEOUT"));
+    const running = assert.rejects(session.run(runaway), hasCode("TRANSACTION_LOST"));
     await sleep(50);
     session.close();
     await running;

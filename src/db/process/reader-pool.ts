@@ -23,6 +23,8 @@ export type { ReaderSession, ReadOutcome };
 export type ReadOptions = {
   /** How long the client is willing to wait: the bound of one statement, if that is shorter than the operator's. */
   readonly patienceMs: number | undefined;
+  /** A larger answer is given up, and the outcome says `isCut`. */
+  readonly answerBytesMax?: number | undefined;
   /** Aborted: the answer is not wanted any more. What runs already runs on, at most to its deadline. */
   readonly signal: AbortSignal;
 };
@@ -58,6 +60,8 @@ export class ReaderPool {
   readonly #pinned = new Set<Reader>();
   /** Finishing what they have, then ended: they look at a file that was replaced. */
   readonly #retiring = new Set<Reader>();
+  /** Those that wait for a process of their own; a call lets one in. */
+  #line: (() => void)[] = [];
   #spare: Reader | undefined;
   #queue: ReadJob[] = [];
   #isClosed = false;
@@ -96,7 +100,9 @@ export class ReaderPool {
         reject(signal.reason);
       };
       const job: ReadJob = {
+        ask: "run",
         unit,
+        answerBytesMax: options.answerBytesMax,
         deadlineMs,
         keep: false,
         queuedMs: clock.nowMs(),
@@ -121,20 +127,46 @@ export class ReaderPool {
     return Math.min(this.#statementMs, Math.max(patienceMs, limits.patienceMinMs));
   }
 
-  /** A process of its own for a client's read transaction, until the session is closed. */
-  openSession(): Promise<ReaderSession> {
-    if (this.#isClosed) return Promise.reject(closed());
-    if (this.#pinned.size >= Math.max(1, limits.readersMax - this.#size)) {
-      const error = new ClientError(
+  get #isFull(): boolean {
+    return this.#pinned.size >= Math.max(1, limits.readersMax - this.#size);
+  }
+
+  #place(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (then: () => void) => () => {
+        cancel();
+        signal.removeEventListener("abort", onAbort);
+        this.#line = this.#line.filter((each) => each !== admit);
+        then();
+      };
+      const admit = leave(resolve);
+      const gone = new ClientError("OVERLOADED", "the client hung up before it was its turn");
+      const onAbort = leave(() => reject(gone));
+      const message = `all ${this.#pinned.size} readers that may be kept are in use; try again`;
+      const refuse = leave(() => reject(new ClientError("OVERLOADED", message)));
+      const cancel = clock.after(limits.requestWaitMs, refuse);
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#line.push(admit);
+    });
+  }
+
+  /**
+   * A process of its own for one client, until the session is closed. With a signal it waits in line when all are in
+   * use, for a bounded time; without one it is refused at once.
+   */
+  async openSession(waiting?: AbortSignal): Promise<ReaderSession> {
+    while (waiting !== undefined && this.#isFull && !this.#isClosed) await this.#place(waiting);
+    if (this.#isClosed) throw closed();
+    if (this.#isFull) {
+      throw new ClientError(
         "OVERLOADED",
         `${this.#pinned.size} read transactions are open, which is all this node allows; try again`,
       );
-      return Promise.reject(error);
     }
     const reader = this.#takeIdle() ?? this.#takeSpare();
     const session = new ReaderSession(reader, this.#statementMs, () => this.#release(reader));
     this.#pinned.add(reader);
-    return Promise.resolve(session);
+    return session;
   }
 
   /** The file was replaced: sessions end, running units finish, new processes open it. Resolves when they have. */
@@ -162,6 +194,7 @@ export class ReaderPool {
     const queue = this.#queue;
     this.#queue = [];
     for (const job of queue) job.reject(closed());
+    for (const admit of [...this.#line]) admit();
     for (const reader of this.#all()) reader.kill("the node is closing");
   }
 
@@ -237,7 +270,7 @@ export class ReaderPool {
   }
 
   #onGone(reader: Reader, remains: ReaderRemains): void {
-    this.#pinned.delete(reader);
+    if (this.#pinned.delete(reader)) this.#line[0]?.();
     this.#retiring.delete(reader);
     const wasReader = this.#readers.delete(reader);
     const wasSpare = this.#spare === reader;
@@ -296,6 +329,7 @@ export class ReaderPool {
     }
     reader.reset();
     this.#readers.add(reader);
+    this.#line[0]?.();
     this.#planTrim();
     this.#dispatch();
   }

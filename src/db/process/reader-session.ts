@@ -7,7 +7,7 @@ import { ClientError } from "../../base/errors.ts";
 import { RealClock } from "../../host/clock.ts";
 import type { Unit } from "../sql/request.ts";
 import type { Reader } from "./reader.ts";
-import type { ReadOutcome } from "./reader-messages.ts";
+import type { Ask, ReadOutcome } from "./reader-messages.ts";
 
 const clock = new RealClock();
 
@@ -24,13 +24,14 @@ export class ReaderSession {
   }
 
   /** Runs a unit; what it leaves open the next one continues. Throws ClientError; the session is lost then. */
-  run(unit: Unit): Promise<ReadOutcome> {
+  run(unit: Unit, ask: Ask = "run"): Promise<ReadOutcome> {
     if (this.#isClosed || this.#reader.isGone) {
       const message = "the read transaction is lost; begin again";
       return Promise.reject(new ClientError("TRANSACTION_LOST", message));
     }
     return new Promise((resolve, reject) => {
       this.#reader.submit({
+        ask,
         unit,
         deadlineMs: this.#statementMs,
         keep: true,

@@ -7,7 +7,7 @@
 
 import { RealClock } from "../../host/clock.ts";
 import type { Unit } from "../sql/request.ts";
-import type { FromReader, ReadOutcome, ToReader } from "./reader-messages.ts";
+import type { Ask, FromReader, ReadOutcome, ToReader } from "./reader-messages.ts";
 import { SqlProcess } from "./sql-process.ts";
 
 /** What a reader opens, and the tables that may be read there; all when undefined. */
@@ -18,7 +18,10 @@ export type ReaderFile = {
 
 /** A unit on its way to a reader. */
 export type ReadJob = {
+  readonly ask: Ask;
   readonly unit: Unit;
+  /** A larger answer is given up: `isCut`. */
+  readonly answerBytesMax?: number | undefined;
   /** Bound of one statement. */
   readonly deadlineMs: number;
   /** A transaction left open stays so: the unit belongs to a session. */
@@ -73,7 +76,7 @@ export class Reader {
     this.opened = promise;
     this.#onOpened = resolve;
     this.#process = new SqlProcess(main, {
-      onMessage: (head) => this.#onMessage(head as FromReader),
+      onMessage: (head, body) => this.#onMessage(head as FromReader, body),
       onGone: (why, progress) => this.#onGone(why, progress.unit),
     });
     this.#send({ type: "open", path, tables });
@@ -102,7 +105,9 @@ export class Reader {
     this.#nextId = (id + 1) % jobNumbersMax;
     if (this.load === 0) this.#headSinceMs = clock.nowMs();
     this.#jobsById.set(id, job);
-    this.#send({ type: "run", id, unit: job.unit, keep: job.keep });
+    const { ask, unit, keep, answerBytesMax } = job;
+    const sent = ask === "next" ? undefined : unit;
+    this.#send({ type: "run", id, ask, unit: sent, keep, answerBytesMax });
     if (this.load === 1) this.#watch();
   }
 
@@ -130,7 +135,7 @@ export class Reader {
     );
   }
 
-  #onMessage(message: FromReader): void {
+  #onMessage(message: FromReader, body: Uint8Array): void {
     if (message.type === "opened") {
       this.#isOpen = true;
       this.#onOpened();
@@ -145,7 +150,7 @@ export class Reader {
     this.#headSinceMs = clock.nowMs();
     if (this.load === 0) this.#process.unwatch();
     if (job !== undefined) {
-      if (message.type === "done") job.resolve(message.outcome);
+      if (message.type === "done") job.resolve(outcomeOf(message, body));
       else this.#listener.onFailed(job, message.message);
     }
     this.#listener.onAnswer(this);
@@ -165,3 +170,9 @@ export class Reader {
     });
   }
 }
+
+function outcomeOf({ outcome, more }: Done, bytes: Uint8Array): ReadOutcome {
+  return more === undefined ? outcome : { ...outcome, piece: { bytes, more } };
+}
+
+type Done = Extract<FromReader, { type: "done" }>;

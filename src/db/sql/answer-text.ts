@@ -105,7 +105,7 @@ function statementHead(answer: StatementAnswer): string {
   );
 }
 
-function errorJson(error: SqlError): string {
+export function errorJson(error: SqlError): string {
   const extended =
     error.extendedCode === undefined ? "" : `,"extended_code":"${error.extendedCode}"`;
   return `{"message":${JSON.stringify(error.message)},"code":"${error.code}"${extended}}`;

@@ -311,7 +311,10 @@ test("opening a virtual table on the way does not make a query a change", () => 
   const w = writer();
   w.db.exec("CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES(1, 2, 3)");
   const reader = new ReadView(w.path, { unit() {}, statement() {}, idle() {} });
-  const outcome = reader.run({ id: 0, unit: unit("SELECT id FROM r"), keep: false });
+  const outcome = reader.answer({
+    ...{ type: "run", ask: "run", id: 0, keep: false },
+    unit: unit("SELECT id FROM r"),
+  });
   assert.match(outcome.results[0]!, /"value":"1"/);
   assert.equal(outcome.refusedWrite, false);
   reader.close();

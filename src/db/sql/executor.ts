@@ -16,6 +16,7 @@ import { limits } from "../../limits.ts";
 import { vacuum } from "../position-table.ts";
 import { Recorder } from "../record/recorder.ts";
 import type { Recording } from "../record/recording.ts";
+import { type Begun, cursorEntries } from "../stream/cursor-entries.ts";
 import { settings } from "../stream/pragmas.ts";
 import {
   type AnswerPieces,
@@ -38,7 +39,6 @@ import {
   type WriteTraits,
 } from "./client-transaction.ts";
 import { isUpkeep } from "./compiled-shape.ts";
-import { quoted } from "./quoted.ts";
 import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
 import { type Compiled, refusedOr, rowsOf, StatementCache } from "./statement-cache.ts";
@@ -90,6 +90,7 @@ export class Executor {
   #expectedTotal: string | undefined;
   // Of the unit that runs now:
   #size = 0;
+  #sizeMax: number = limits.responseBytesMax;
   #refusedWrite = false;
 
   /** Takes over the connection: from now on its authorizer watches everything that is compiled. */
@@ -116,14 +117,36 @@ export class Executor {
   }
 
   /** Runs a unit. Throws NeedsSolo when it cannot be run in the shared realm. */
-  run(unit: Unit, realm: Realm): UnitRun {
+  run(unit: Unit, realm: Realm, answerBytesMax: number = limits.responseBytesMax): UnitRun {
     this.transaction.enter(realm);
     this.#size = 0;
+    this.#sizeMax = answerBytesMax;
     this.#refusedWrite = false;
     const answers = unit.requests.map((request) => this.#answer(request));
     const foreignKeys = this.authorizer.changedSettings ? this.#readForeignKeys() : undefined;
     if (this.authorizer.changedSettings && !this.transaction.isOpen) this.#resetSettings();
     return { answers, size: this.#size, refusedWrite: this.#refusedWrite, foreignKeys };
+  }
+
+  /**
+   * Runs a batch of reads step by step and row by row, as the entries of a cursor are asked for; whoever stops asking
+   * must say `return`. Nothing else may run on the connection meanwhile.
+   */
+  cursor(steps: readonly BatchStep[]): Generator<string, void> {
+    this.transaction.enter("reading");
+    this.#size = 0;
+    this.#sizeMax = limits.responseBytesMax;
+    this.#refusedWrite = false;
+    return cursorEntries(steps, {
+      begin: (stmt) => this.#begin(stmt),
+      isMet: (condition, results) => this.#isMet(condition, results),
+      failure: (error) => this.#failure(error),
+    });
+  }
+
+  /** Of what ran last: a statement turned out to write, where nothing can be written. */
+  get refusedWrite(): boolean {
+    return this.#refusedWrite;
   }
 
   /** Whether the unit is better not tried beside others. A guess that saves work; NeedsSolo is the last word. */
@@ -211,6 +234,18 @@ export class Executor {
     return results;
   }
 
+  /** As `#execute`, but the rows of a query are left to be read. */
+  #begin(stmt: Stmt): Begun {
+    const compiled = this.#cache.compiled(stmt.sql);
+    if (compiled.shape.kind !== "select" || !compiled.hasColumns || !stmt.wantRows) {
+      return this.#execute(stmt);
+    }
+    this.#ports.onStatement();
+    if (compiled.checksTables) this.#cache.lookAtIndexes();
+    const values = bindArguments(compiled.plan, stmt, compiled.statement.explain);
+    return { ...nothing, cols: compiled.cols, unread: rowsOf(compiled.call, values) };
+  }
+
   /** A step that was skipped is not ok, so `error` holds for it [hrana.md §11]. */
   #isMet(condition: Condition, results: readonly unknown[]): boolean {
     switch (condition.type) {
@@ -267,16 +302,20 @@ export class Executor {
       return answer;
     } catch (error) {
       if (error instanceof NeedsSolo || error instanceof TransactionEnded) throw error;
-      const { errcode } = error as { errcode?: unknown };
-      if (typeof errcode === "number") this.#ports.onError?.(errcode);
-      const sqlError = refusedOr(error, this.authorizer);
-      this.transaction.afterFailure();
-      const { realm, isReadonly } = this.transaction;
-      if (sqlError.code === "SQLITE_READONLY" && realm === "reading" && !isReadonly) {
-        this.#refusedWrite = true;
-      }
-      throw sqlError;
+      throw this.#failure(error);
     }
+  }
+
+  #failure(error: unknown): SqlError {
+    const { errcode } = error as { errcode?: unknown };
+    if (typeof errcode === "number") this.#ports.onError?.(errcode);
+    const sqlError = refusedOr(error, this.authorizer);
+    this.transaction.afterFailure();
+    const { realm, isReadonly } = this.transaction;
+    if (sqlError.code === "SQLITE_READONLY" && realm === "reading" && !isReadonly) {
+      this.#refusedWrite = true;
+    }
+    return sqlError;
   }
 
   #perform(compiled: Compiled, stmt: Stmt, lenient: boolean): StatementAnswer {
@@ -309,7 +348,7 @@ export class Executor {
         transaction.rollbackTo(shape.name ?? "");
         return nothing;
       case "select":
-        if (compiled.checksTables && transaction.realm === "reading") this.#lookAtIndexes();
+        if (compiled.checksTables && transaction.realm === "reading") this.#cache.lookAtIndexes();
         return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
       case "change":
         return this.#change(compiled, stmt, values);
@@ -389,7 +428,7 @@ export class Executor {
       if (!stmt.wantRows) continue;
       const json = rowJson(row as unknown as SQLOutputValue[]);
       this.#size += json.length;
-      if (this.#size > limits.responseBytesMax) throw tooLarge();
+      if (this.#size > this.#sizeMax) throw tooLarge();
       text += text === "" ? json : `,${json}`;
     }
     return `[${text}]`;
@@ -417,25 +456,6 @@ export class Executor {
   #onRollback(): void {
     if (this.#schemaTouched) this.#cache.forgetCompiled();
     if (!this.#db.isTransaction) this.#schemaTouched = false;
-  }
-
-  /**
-   * FTS5 keeps the structure of an index per connection. A query makes it look whether another connection changed it,
-   * but integrity_check does not: it would compare new rows with the old index and report a corruption that is none
-   * (SQLite 3.53; with stock connections as well).
-   */
-  #lookAtIndexes(): void {
-    this.authorizer.asOurselves(() => {
-      const found = this.#db.prepare("PRAGMA main.table_list").all() as unknown as string[][];
-      for (const [, name, type] of found) {
-        if (type !== "virtual") continue;
-        try {
-          this.#db.prepare(`SELECT 1 FROM main.${quoted(name!)} LIMIT 1`).get();
-        } catch {
-          // It cannot be read: that is for the check to say. What was wanted happened when it was opened.
-        }
-      }
-    });
   }
 
   #totalChanges(): string {
@@ -472,6 +492,6 @@ function isOk(result: unknown): boolean {
 function tooLarge(): SqlError {
   return new SqlError(
     "RESPONSE_TOO_LARGE",
-    `the answer has more than ${limits.responseBytesMax} bytes; ask for fewer rows or columns`,
+    `the answer is over the limit of ${limits.responseBytesMax} bytes; ask for fewer rows or columns, or use a cursor`,
   );
 }

@@ -2,10 +2,11 @@
  * How a request goes from one node to another over HTTP.
  *
  *   POST /internal/run
- *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, foreignKeys, requests }, the requests as
- *             Hrana has them, so that the receiver decodes them as it decodes a client's
+ *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, foreignKeys, inPieces, requests }, the
+ *             requests as Hrana has them, so that the receiver decodes them as it decodes a client's
  *     200     one line { position, session, foreignKeys, acked, lengths }, then the results, one after the other;
- *             lengths count UTF-16 units, so that nobody parses a result on the way
+ *             lengths count UTF-16 units, so that nobody parses a result on the way. With the header
+ *             paceline-pieces (only if `inPieces`): no results, but the entries of a cursor, as they are made
  *     else    { code, message }: a ClientError
  *   POST /internal/close-session
  *     body    { session }
@@ -39,6 +40,9 @@ export const internalPaths = {
   follow: "/internal/follow",
 } as const;
 
+/** Header of an answer that comes in pieces. */
+export const piecesHeader = "paceline-pieces";
+
 const scheme = "Paceline ";
 
 /** What a node shows to another. */
@@ -65,6 +69,7 @@ export function encodeRun(unit: Unit, options: RunOptions, onwards: boolean): st
     deadlineMs: options.deadlineMs,
     ack: options.ack && formatAck(options.ack),
     foreignKeys: unit.foreignKeys,
+    inPieces: options.inPieces,
     requests: unit.requests.map(wireRequest),
   });
 }

@@ -22,6 +22,7 @@ import {
   messageOf,
   ProtocolError,
 } from "../../base/errors.ts";
+import { firstLine } from "../../base/lines.ts";
 import { mayCommit } from "../../db/sql/classify.ts";
 import { hasUpkeep } from "../../db/sql/compiled-shape.ts";
 import type { Unit } from "../../db/sql/request.ts";
@@ -30,9 +31,15 @@ import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
-import { authorization, decodeAnswer, encodeRun, internalPaths } from "./forward-wire.ts";
+import {
+  authorization,
+  decodeAnswer,
+  encodeRun,
+  internalPaths,
+  piecesHeader,
+} from "./forward-wire.ts";
 import { connectorTo, originOf } from "./node-connection.ts";
-import type { RunAnswer, RunOptions } from "./run.ts";
+import type { Pieces, RunAnswer, RunOptions } from "./run.ts";
 import { withoutTransaction } from "./transaction-errors.ts";
 
 type Sent = {
@@ -40,7 +47,12 @@ type Sent = {
   readonly path: string;
   readonly body?: string | undefined;
 };
-type Received = { readonly status: number; readonly text: string };
+type Received = {
+  readonly status: number;
+  readonly text: string;
+  /** What comes behind the text. */
+  readonly pieces?: AsyncGenerator<Uint8Array, void, void> | undefined;
+};
 
 export type ForwarderOptions = {
   readonly token: string;
@@ -79,8 +91,10 @@ export class Forwarder {
       const sent: Sent = { method: "POST", path: internalPaths.run, body };
       const timeoutMs = hasUpkeep(unit) ? limits.verifyMs : limits.forwardMs;
       const received = await this.#send(address, sent, { signal: options.signal, timeoutMs });
-      if (received.status === 200) return decodeAnswer(received.text);
-      throw refusalOf(received, address);
+      if (received.status !== 200) throw refusalOf(received, address);
+      const answer = decodeAnswer(received.text);
+      const { pieces } = received;
+      return pieces === undefined ? answer : { ...answer, pieces: piecesFrom(address, pieces) };
     } catch (error) {
       throw failureOf(error, address, unit, options);
     }
@@ -156,7 +170,7 @@ export class Forwarder {
         `${pool.stats.queued} requests wait to be sent to ${address}`,
       );
     }
-    const { statusCode, body } = await pool.request({
+    const { statusCode, headers, body } = await pool.request({
       method: sent.method,
       path: sent.path,
       headers: this.#headers,
@@ -165,7 +179,9 @@ export class Forwarder {
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
     });
-    return { status: statusCode, text: await body.text() };
+    if (headers[piecesHeader] === undefined) return { status: statusCode, text: await body.text() };
+    const { line, rest } = await firstLine(body);
+    return { status: statusCode, text: `${line}\n`, pieces: rest };
   }
 
   /** For answers of named fields. What is null there is undefined here, and the field stays. */
@@ -196,6 +212,20 @@ export class Forwarder {
     this.#poolByAddress.set(address, pool);
     return pool;
   }
+}
+
+/** What goes wrong in the middle is told at the end: what came before was right, and nothing was changed. */
+async function* piecesFrom(
+  address: string,
+  pieces: AsyncGenerator<Uint8Array, void, void>,
+): Pieces {
+  try {
+    yield* pieces;
+  } catch (cause) {
+    const message = `reading on ${address} broke off: ${messageOf(cause)}; repeat it`;
+    throw new ClientError("NOT_READY", message, { cause });
+  }
+  return undefined;
 }
 
 /** The refusal of the other node, as it made it. ProtocolError when the answer is not one of our nodes'. */

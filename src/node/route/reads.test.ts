@@ -49,6 +49,6 @@ test("a read transaction of a life that is over is not continued in another clie
   const { session } = await new Reads(ports).begin(unit, options, "a");
   const restarted = new Reads(ports);
   const other = await restarted.begin(unit, options, "a");
-  await assert.rejects(restarted.continue(session!, unit), { code: "STREAM_EXPIRED" });
+  await assert.rejects(restarted.continue(session!, unit, options), { code: "STREAM_EXPIRED" });
   restarted.close(other.session!);
 });

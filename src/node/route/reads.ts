@@ -20,7 +20,8 @@ import type { EntryId, Lsn } from "../../vocabulary.ts";
 import type { Readers } from "../driver.ts";
 import type { Waiters } from "../waiters.ts";
 import { Freshness } from "./freshness.ts";
-import type { RunAnswer, RunOptions } from "./run.ts";
+import { ReadCursor } from "./read-cursor.ts";
+import type { Pieces, RunAnswer, RunOptions } from "./run.ts";
 
 export type ReadOptions = Omit<RunOptions, "session">;
 
@@ -86,16 +87,30 @@ export class Reads {
   async run(unit: Unit, options: ReadOptions): Promise<ReadAnswer> {
     const byLease = await this.#awaitConsistency(options);
     const before = this.#ports.appliedId();
-    const outcome = await this.#pool().run(unit, {
+    const pool = this.#pool();
+    let outcome = await pool.run(unit, {
       patienceMs: options.deadlineMs,
       signal: options.signal,
+      answerBytesMax: options.inPieces === true ? limits.cursorPieceBytes : undefined,
     });
+    let cursor: ReadCursor | undefined;
+    if (outcome.isCut === true && outcome.refusedWrite !== true) {
+      // Too large for one piece: from the beginning, in a process of its own.
+      const session = await pool.openSession(options.signal);
+      const { clock } = this.#ports;
+      cursor = await ReadCursor.open(session, unit, { clock, signal: options.signal });
+      outcome = cursor.first;
+    }
     if (byLease && !this.#ports.hasLease()) {
       // The lease ran out while we read. One round of questions decides instead.
       const lsn = await this.#ports.readIndex();
-      if (lsn > outcome.lsn) return this.run(unit, options);
+      if (lsn > outcome.lsn) {
+        cursor?.close();
+        return this.run(unit, options);
+      }
     }
-    return answerOf(outcome, before);
+    const answer = answerOf(outcome, before);
+    return cursor === undefined ? answer : { ...answer, pieces: inPieces(cursor, () => undefined) };
   }
 
   /** Begins an interactive read transaction. It has a process of its own until it ends. */
@@ -106,26 +121,42 @@ export class Reads {
     const id = `r.${self}.${this.#ports.randomHex(12)}`;
     this.#pinnedById.set(id, { reader, cancelIdle: () => {} });
     try {
-      return await this.continue(id, unit);
+      return await this.continue(id, unit, options);
     } catch (error) {
       this.close(id);
       throw error;
     }
   }
 
-  async continue(id: string, unit: Unit): Promise<RunAnswer> {
+  async continue(
+    id: string,
+    unit: Unit,
+    options: Pick<ReadOptions, "inPieces" | "signal">,
+  ): Promise<RunAnswer> {
     const pinned = this.#pinnedById.get(id);
     if (pinned === undefined) {
       throw new ClientError("STREAM_EXPIRED", "the read transaction is gone; begin again");
     }
     pinned.cancelIdle();
+    if (options.inPieces === true) {
+      const session = { run: pinned.reader.run.bind(pinned.reader), close: () => this.close(id) };
+      const { clock } = this.#ports;
+      const cursor = await ReadCursor.open(session, unit, { clock, signal: options.signal });
+      const pieces = inPieces(cursor, (isOpen) => this.#after(id, pinned, isOpen));
+      return { ...answerOf(cursor.first), session: id, pieces };
+    }
     const outcome = await pinned.reader.run(unit);
-    if (!outcome.inTransaction) {
+    return { ...answerOf(outcome), session: this.#after(id, pinned, outcome.inTransaction) };
+  }
+
+  /** What is left of a session after a unit. */
+  #after(id: string, pinned: PinnedRead, isOpen: boolean): string | undefined {
+    if (!isOpen) {
       this.close(id);
-      return { ...answerOf(outcome), session: undefined };
+      return undefined;
     }
     pinned.cancelIdle = this.#ports.clock.after(limits.transactionIdleMs, () => this.close(id));
-    return { ...answerOf(outcome), session: id };
+    return id;
   }
 
   close(id: string): void {
@@ -167,6 +198,13 @@ export class Reads {
     if (lsn > applied.reached) await applied.wait(lsn, limits.requestWaitMs);
     return byLease;
   }
+}
+
+async function* inPieces(
+  cursor: ReadCursor,
+  after: (isOpen: boolean) => string | undefined,
+): Pieces {
+  return after(yield* cursor.pieces());
 }
 
 /**

@@ -161,7 +161,7 @@ export class Routing {
   #continue(unit: Unit, options: RunOptions, session: string): Promise<RunAnswer> {
     const { reads, self, forwarder } = this.#ports;
     const [kind, owner] = session.split(".");
-    if (kind === "r") return reads.continue(session, unit);
+    if (kind === "r") return reads.continue(session, unit, options);
     if (owner === self) return this.runAsLeader(unit, options);
     const address = this.#ports.addressOf(owner as NodeId);
     if (address === undefined) {

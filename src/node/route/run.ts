@@ -37,16 +37,26 @@ export type RunOptions = {
   readonly deadlineMs: number | undefined;
   /** The node that the client talks to, when that is not the one that runs it. */
   readonly origin?: NodeId | undefined;
+  /** The unit is one batch; a large answer may come in pieces. */
+  readonly inPieces?: boolean | undefined;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
 };
 
+/**
+ * The entries of a cursor as JSON lines, each piece whole lines, made as they are taken. To be read once. Throws
+ * ClientError in the middle. Gives at its end the session that is open.
+ */
+export type Pieces = AsyncGenerator<Uint8Array, string | undefined, void>;
+
 export type RunAnswer = {
   /** One JSON text of a StreamResult per request of the unit. */
   readonly results: readonly string[];
+  /** In place of the results, if that was wished for. */
+  readonly pieces?: Pieces | undefined;
   /** Where the database was that answered; of a write, where the write is. */
   readonly position: EntryId;
-  /** Set while a transaction is open. */
+  /** Set while a transaction is open. With pieces it is known only after the last one. */
   readonly session: string | undefined;
   /** Of a write: the copies that it had when it was answered. */
   readonly acked?: AckLevel | undefined;

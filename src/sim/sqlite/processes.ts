@@ -75,7 +75,7 @@ export class SqliteReaders implements Readers {
 
 function read(view: ReadView, unit: Unit, keep: boolean): ReadOutcome {
   try {
-    return view.run({ id: 0, unit, keep });
+    return view.answer({ type: "run", ask: "run", id: 0, unit, keep });
   } catch (error) {
     throw new ClientError("STORAGE", messageOf(error));
   }
