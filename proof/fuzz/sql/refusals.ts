@@ -1,0 +1,61 @@
+/**
+ * What the nodes refuse although stock SQLite does it. This list is all there is: any other refusal is a difference.
+ *
+ * Under a logical log kind more is refused, each with its reason: a statement that no kind can carry
+ * (docs/log-kinds.md). What was refused is left out on the stock connection as well.
+ */
+
+import { constants } from "node:sqlite";
+
+const temporary = "TEMP objects live on one connection and are not replicated";
+const files = "other files of the machine are not replicated";
+const ours = "Paceline decides how the database is stored";
+
+const refusedActions: ReadonlyMap<number, string> = new Map([
+  [constants.SQLITE_ATTACH, files],
+  [constants.SQLITE_DETACH, files],
+  [constants.SQLITE_CREATE_TEMP_INDEX, temporary],
+  [constants.SQLITE_CREATE_TEMP_TABLE, temporary],
+  [constants.SQLITE_CREATE_TEMP_TRIGGER, temporary],
+  [constants.SQLITE_CREATE_TEMP_VIEW, temporary],
+]);
+
+const refusedPragmas: ReadonlyMap<string, string> = new Map([
+  ["journal_mode", ours],
+  ["locking_mode", ours],
+  ["writable_schema", "the schema is changed by statements of the schema only"],
+]);
+
+const savepointPrefix = "paceline_";
+
+/** Why the nodes refuse an action of a statement; undefined: they must not. Arguments as the authorizer has them. */
+export function refusal(action: number, first: string, second: string): string | undefined {
+  if (action === constants.SQLITE_PRAGMA) {
+    return second === "" ? undefined : refusedPragmas.get(first.toLowerCase());
+  }
+  if (action === constants.SQLITE_SAVEPOINT && second.toLowerCase().startsWith(savepointPrefix)) {
+    return "names of the nodes' own savepoints";
+  }
+  if (action === constants.SQLITE_FUNCTION && second.toLowerCase() === "load_extension") {
+    return "extensions cannot be loaded";
+  }
+  return refusedActions.get(action);
+}
+
+/**
+ * A text with several statements is refused as such before the first of them is compiled, so it may be another error
+ * than that of the first statement.
+ */
+export function isManyBeforeBad(code: string, stockCode: string, sql: string): boolean {
+  const { many } = protocolCodes;
+  return code === many && stockCode !== many && /;.*[^\s;]/s.test(sql);
+}
+
+/** The protocol's own errors, before SQLite is asked. */
+export const protocolCodes = {
+  none: "SQL_NO_STATEMENT",
+  many: "SQL_MANY_STATEMENTS",
+  /** SQLite stops at a NUL character; what stands behind it would be lost without a word. */
+  nul: "SQL_PARSE_ERROR",
+  args: "ARGS_INVALID",
+} as const;
