@@ -122,6 +122,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
     join: joinPorts(options, secret, tls),
     contacts: [],
     ...{ address, follow, tables: options.tables },
+    own: named === undefined ? undefined : { address: named, isCertain: isSaid(options) },
     addressById: new Map((options.moved ?? []).map((m) => [nodeId(m.id), m.address])),
     applyDelayMs: options.applyDelayMs,
     logRetentionBytes: options.logRetentionBytes,
@@ -133,7 +134,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
   const copies = new Copies(running);
   const copy = (socket: Duplex, head: Uint8Array) => copies.accept(socket, head);
   const api = await listen(options, { running, secret, door, accept, copy });
-  if (named !== undefined) tellIfElsewhere(options, running, named);
+  tellIfListed(options, named);
   running.begin();
   const ends = new AbortController();
   const joining = told(options) ?? running.parts.identity.joining;
@@ -142,7 +143,7 @@ export async function startNode(options: NodeOptions): Promise<StartedNode> {
       await running.stop(() => api.close());
       throw nobodyReaches(options.listen);
     }
-    void announce(joining, running, { address, tls, signal: ends.signal });
+    void announce(joining, running, { address, secret, tls, signal: ends.signal });
   }
   const known = named ?? memberAddress(running);
   return {
@@ -198,14 +199,23 @@ function joinPorts(
   return { told: told(options), membersBy: (at) => joinCluster(at, secret, tls) };
 }
 
-/** A node that moved without a word cannot be reached: the others look for it where the log says. */
-function tellIfElsewhere(options: NodeOptions, running: RunningNode, address: string): void {
-  const known = memberAddress(running);
-  if (known === undefined || known === address) return;
-  options.onEvent(
-    `this node listens on ${address}, the cluster looks for it at ${known}; ` +
-      "if that is not a proxy or another name of it, give all nodes --moved with the new addresses",
+/** A list of members that was written once and kept may say where this node was. */
+function tellIfListed(
+  { cluster, advertise, listen, onEvent }: NodeOptions,
+  named: string | undefined,
+): void {
+  const place = formatAddress(listen);
+  if (cluster === undefined || advertise !== undefined || isUnspecified(listen.host)) return;
+  if (named === place) return;
+  onEvent(
+    `this node listens on ${place}, and --cluster says ${named}; if that does not lead here any more, leave ` +
+      `--cluster out or add --advertise ${place}`,
   );
+}
+
+/** Whether an operator said where this node is reached, beside where it listens. */
+function isSaid({ advertise, moved, id }: NodeOptions): boolean {
+  return advertise !== undefined || (moved ?? []).some((member) => member.id === id);
 }
 
 type Listening = {
@@ -247,6 +257,7 @@ function faultText(error: unknown): string {
 
 type Announced = {
   readonly address: string;
+  readonly secret: string;
   readonly tls: TlsIdentity | undefined;
   /** Aborted when the node stops. */
   readonly signal: AbortSignal;
@@ -256,11 +267,13 @@ type Announced = {
 async function announce(
   { at, kind }: Joining,
   running: RunningNode,
-  { address, tls, signal }: Announced,
+  announced: Announced,
 ): Promise<void> {
+  const { address, tls, signal } = announced;
   const { clock, node, self, onEvent } = running.parts;
   const isMember = () => node.status().membership.some((m) => m.id === self);
-  for (let told = ""; !signal.aborted && !isMember(); ) {
+  if (isMember() && (await isKnownTo(at, running, announced))) return;
+  for (let told = "", isAsked = !isMember(); !signal.aborted && !(isAsked && isMember()); ) {
     try {
       const response = await fetchFrom(at, "/admin/members", tls, {
         method: "POST",
@@ -269,6 +282,7 @@ async function announce(
         signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestWaitMs)]),
       });
       if (!response.ok) throw new Error(((await response.json()) as { message: string }).message);
+      isAsked = true;
     } catch (error) {
       if (signal.aborted) return;
       const line = `cannot join by ${at} yet: ${messageOf(error)}`;
@@ -277,6 +291,16 @@ async function announce(
     }
     await pause(clock, 1_000, signal);
   }
+}
+
+/** A node that was removed while it was away still is a member by its own log. Whoever cannot be asked may agree. */
+async function isKnownTo(
+  at: string,
+  { parts: { self } }: RunningNode,
+  { secret, tls }: Announced,
+): Promise<boolean> {
+  const members = await joinCluster(at, secret, tls).catch(() => undefined);
+  return members === undefined || members.some((member) => member.id === self);
 }
 
 async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {

@@ -61,7 +61,10 @@ export class TlsDoor {
     this.#tls.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
       socket.destroy();
       // A caller that goes away, as whoever does not like our certificate may do, is no event.
-      if (error.code !== "ECONNRESET") this.#tell(`a TLS handshake failed: ${error.code}`, socket);
+      if (error.code === "ECONNRESET") return;
+      const isLate = error.code === "ERR_TLS_HANDSHAKE_TIMEOUT";
+      const how = isLate ? `took more than ${limits.handshakeMs} ms` : `failed: ${error.code}`;
+      this.#tell(`a TLS handshake ${how}`, socket);
     });
   }
 
@@ -136,7 +139,8 @@ export class TlsDoor {
     if (toldMs !== undefined && nowMs - toldMs < toldPauseMs) return;
     // Reasons are few: they are words of ours, and codes of OpenSSL.
     this.#toldMsByReason.set(line, nowMs);
-    this.#options.onEvent(`${line} (from ${socket.remoteAddress ?? "somewhere"})`);
+    const from = socket.remoteAddress;
+    this.#options.onEvent(from === undefined ? line : `${line} (from ${from})`);
   }
 }
 

@@ -25,6 +25,7 @@ import { PageSyncing } from "./page-sync/page-syncing.ts";
 import { Lag } from "./report/lag.ts";
 import { StatusReport } from "./report/status-report.ts";
 import { onLinkLost, onMessage } from "./route/incoming.ts";
+import { Moves } from "./route/moves.ts";
 import { Neighbours } from "./route/neighbours.ts";
 import { Reads } from "./route/reads.ts";
 import { Routing } from "./route/routing.ts";
@@ -42,7 +43,7 @@ import { Writes } from "./write/writes.ts";
 /** Gives the node once it is put together; the pieces call it only later. */
 type Whole = () => RunningNode;
 
-type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours" | "tree"> & {
+type Consensus = Pick<NodeParts, "node" | "links" | "lag" | "neighbours" | "moves" | "tree"> & {
   readonly raft: Raft;
 };
 
@@ -51,7 +52,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const { log, identity, database, discarded, randomHex, unlock } = opened;
   const whole: Whole = () => running;
   const consensus = assembleConsensus(options, opened, whole);
-  const { node, links, lag, neighbours, raft, tree } = consensus;
+  const { node, links, lag, neighbours, moves, raft, tree } = consensus;
   const applied = new Waiters(clock, opened.applied.lsn);
   const applying = new Applying(log, opened.applied, {
     passesOver: () => identity.witness && identity.clusterId !== undefined,
@@ -71,7 +72,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
     delayed: delayed !== undefined,
     settings: () => node.settings,
-    addressOf: (id) => addressOf(node, tree, id),
+    addressOf: (id) => addressOf(consensus, id),
     isUp: (id) => links.isUp(id),
   });
   const { driver } = options;
@@ -107,7 +108,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
   const running: RunningNode = new RunningNode({
     ...kept,
     ...{ settings, copies, initialSettings: options.initialSettings, tables: options.tables },
-    ...{ neighbours, tree, writes, reads, routing, forwarder },
+    ...{ neighbours, moves, tree, writes, reads, routing, forwarder },
     ...assembleCare(options, { ...kept, raft, writes, tree }, whole),
     ...{ randomHex, onEvent, onFatal, unlock },
   });
@@ -141,8 +142,18 @@ function assembleConsensus(
   const neighbours = new Neighbours({
     ...{ self, contacts: options.contacts },
     membership: () => node.status().membership,
+    movedTo: (id) => moves.addressOf(id),
     hasLeader: () => raft.status().leader !== undefined,
     setPeers: (peers) => links.setPeers(peers),
+  });
+  const moves = new Moves({
+    ...{ self, clock, onEvent, own: options.own },
+    membership: () => node.status().membership,
+    isLeading: () => node.leadership.leading,
+    isUp: (id) => links.isUp(id),
+    send: (to, note) => void links.send(to, note, []),
+    redial: () => neighbours.update(),
+    change: (id, address) => whole().parts.members.moved(id, address),
   });
   const real = options.openLinks(
     {
@@ -189,11 +200,11 @@ function assembleConsensus(
     },
   });
   const incoming = {
-    ...{ self, node, tree, lag, forwarder, whole },
-    addressOf: (id: NodeId) => addressOf(node, tree, id),
+    ...{ self, node, tree, lag, moves, forwarder, whole },
+    addressOf: (id: NodeId) => addressOf({ node, tree, moves }, id),
     termAt: (at: Lsn) => log.termAt(at),
   };
-  return { raft, node, links, lag, neighbours, tree };
+  return { raft, node, links, lag, neighbours, moves, tree };
 }
 
 function assembleWrites(
@@ -361,9 +372,12 @@ function assembleCare(
 const verifyWaitMs = 3_000;
 
 /** Below the top of a tree there is one way: up. */
-function addressOf(node: Node, tree: Tree, id: NodeId): string | undefined {
+function addressOf(
+  { node, tree, moves }: Pick<Consensus, "node" | "tree" | "moves">,
+  id: NodeId,
+): string | undefined {
   if (tree.upstream !== undefined) return tree.upstream.current?.address;
-  return node.status().membership.find((m) => m.id === id)?.address;
+  return moves.addressOf(id) ?? node.status().membership.find((m) => m.id === id)?.address;
 }
 
 /** What the slowest reachable member still lacks. */

@@ -51,8 +51,12 @@ export class Members {
     if (same?.address === member.address && isWhatIsAsked(same, member)) return;
     if (same !== undefined) {
       throw refused(
-        `a node "${member.id}" is a member already, a ${same.kind} at ${same.address}; ` +
-          "remove it first, or choose another id",
+        same.address === member.address
+          ? `${member.id} is a member already, a ${same.kind}; to make it a ${next.at(-1)!.kind}, remove it, and ` +
+              "let it join again with an empty --dir"
+          : `a node "${member.id}" is a member already, at ${same.address}. If it has moved with its data, start it ` +
+              `with --listen ${member.address}: it tells the others by itself. If its data are gone, first: ` +
+              `paceline remove ${member.id}`,
       );
     }
     const atAddress = membership.find((m) => m.address === member.address);
@@ -61,6 +65,16 @@ export class Members {
     }
     await this.#change({ type: "add", member });
     this.#ports.onEvent(`${member.id} joins as ${member.kind} at ${member.address}`);
+  }
+
+  /** On the leader: a member was reached at another address than the log says. */
+  moved(id: NodeId, address: string): void {
+    if (this.#changing) return;
+    this.#change({ type: "address", id, address }).then(
+      () => this.#ports.onEvent(`${id} has moved to ${address}`),
+      // It is told again in a second.
+      () => {},
+    );
   }
 
   /** On the leader. Resolves when the change is committed. */

@@ -8,6 +8,8 @@
  *   leadPrepared    its answer
  *   tellApplied     leader to follower: a write waits until you show everything up to `lsn` to readers
  *   applied         follower to leader: now I do
+ *   address         a node that has moved to all members: I am there now; `isCertain` when an operator said so
+ *   reached         its answer: I have reached you there
  *   members         leader to a member that does not answer: these are the members, with their addresses
  */
 
@@ -29,6 +31,8 @@ export type Note =
   | { readonly note: "logBegins"; readonly clusterId: string; readonly snapshot: SnapshotId }
   | { readonly note: "prepareLead" }
   | { readonly note: "leadPrepared" }
+  | { readonly note: "address"; readonly address: string; readonly isCertain: boolean }
+  | { readonly note: "reached"; readonly address: string }
   | { readonly note: "members"; readonly members: Membership };
 
 /** What goes out for a note "members": the bytes of a membership entry, in base64. */
@@ -60,6 +64,13 @@ export function decodeNote(value: unknown): Note | undefined {
   }
   if (fields["note"] === "tellApplied" || fields["note"] === "applied") {
     if (isCount(fields["lsn"])) return { note: fields["note"], lsn: fields["lsn"] as Lsn };
+  }
+  const { address } = fields;
+  if (fields["note"] === "address" && typeof address === "string") {
+    return { note: "address", address, isCertain: fields["isCertain"] === true };
+  }
+  if (fields["note"] === "reached" && typeof address === "string") {
+    return { note: "reached", address };
   }
   if (fields["note"] === "members" && typeof fields["members"] === "string") {
     return { note: "members", members: decodeMembers(fields["members"]) };

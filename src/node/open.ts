@@ -6,7 +6,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { ClientError } from "../base/errors.ts";
+import { ClientError, messageOf } from "../base/errors.ts";
 import { type Hash64, parseHash, zeroChain } from "../base/hash.ts";
 import type { Clock } from "../host/clock.ts";
 import type { Disk } from "../host/disk.ts";
@@ -39,6 +39,7 @@ import {
 } from "./page-sync/install-record.ts";
 import { areSameTables, readKeptTables, writeKeptTables } from "./page-sync/kept-tables.ts";
 import { readKnownChecksum, writeKnownChecksum } from "./page-sync/known-checksum.ts";
+import type { OwnAddress } from "./route/moves.ts";
 import type { Forwarding } from "./route/routing.ts";
 import type { RunningNode } from "./running-node.ts";
 
@@ -65,6 +66,8 @@ export type OpenOptions = {
   readonly contacts: Membership;
   /** `host:port` of this node, for others. */
   readonly address: string;
+  /** Where this node is, if it knows better than the log. */
+  readonly own?: OwnAddress | undefined;
   /** Addresses of nodes one of which this node follows, outside the membership. Empty for a member. */
   readonly follow: readonly string[];
   /** Tables whose rows this node keeps; all when undefined. Only of a node that follows. */
@@ -116,7 +119,7 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     const randomHex = given.randomHex ?? machineHex;
     const claim = { id: self, witness: given.witness, joining: given.join?.told };
     const identity = await Identity.open(disk, dir, claim, randomHex);
-    const options = await withContacts(given, identity.joining);
+    const options = await withContacts(given, identity);
     const initial = { lsn: 0 as Lsn, term: 0 as Term, chain: zeroChain };
     const base = { ...initial, membership: options.initial, settings: defaultSettings };
     const log = await LogStore.open(disk, `${dir}/log`, base, { onRecovered: options.onEvent });
@@ -158,7 +161,7 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
  */
 async function withContacts(
   options: OpenOptions,
-  joining: Joining | undefined,
+  { joining, clusterId }: Identity,
 ): Promise<OpenOptions> {
   const { join, dir, self, initial } = options;
   const at = join?.told?.at ?? joining?.at;
@@ -176,8 +179,13 @@ async function withContacts(
   if (isResumed) {
     options.onEvent(`goes on joining by ${at}, as it was told before; --join names another member`);
   }
-  const contacts = [...options.contacts, ...(await join.membersBy(at))];
-  return { ...options, initial: [], contacts };
+  const members = await join.membersBy(at).catch((error: unknown) => {
+    // What it has of the cluster says who the others are; the node that it once joined by may be gone.
+    if (clusterId === undefined) throw error;
+    options.onEvent(`--join: ${messageOf(error)}; goes on with the members that it knows`);
+    return [];
+  });
+  return { ...options, initial: [], contacts: [...options.contacts, ...members] };
 }
 
 /** A node that shows the past must not be one that may have to lead, and one that is held must not forget it. */

@@ -49,6 +49,7 @@ import type { LogStart } from "./page-sync/log-start.ts";
 import type { PageSyncing } from "./page-sync/page-syncing.ts";
 import type { Lag } from "./report/lag.ts";
 import type { StatusReport } from "./report/status-report.ts";
+import type { Moves } from "./route/moves.ts";
 import type { Neighbours } from "./route/neighbours.ts";
 import type { Reads } from "./route/reads.ts";
 import type { Forwarding, Routing } from "./route/routing.ts";
@@ -72,6 +73,7 @@ export type NodeParts = {
   readonly log: LogStore;
   readonly links: Links;
   readonly neighbours: Neighbours;
+  readonly moves: Moves;
   readonly tree: Tree;
   readonly identity: Identity;
   readonly database: Database;
@@ -143,7 +145,8 @@ export class RunningNode {
 
   /** A leader whose database is damaged or absent goes on offering the lead; the silent are told who leads. */
   #leadWell(): void {
-    const { node, database, links, self, handOver } = this.parts;
+    const { node, database, links, self, handOver, moves } = this.parts;
+    moves.tick();
     if (!node.leadership.leading) return;
     if (database.damage !== undefined || this.#isCaretaker()) handOver.offer();
     else void handOver.prefer();
@@ -256,7 +259,7 @@ export class RunningNode {
     } else if (note.note === "members") neighbours.learn(note.members);
     else if (note.note === "tellApplied") this.#tellApplied(from, note.lsn);
     else if (note.note === "applied") copies.appliedBy(from, note.lsn);
-    else node.pageSyncEnded(from, note.lsn);
+    else if (note.note === "pageSyncEnded") node.pageSyncEnded(from, note.lsn);
   }
 
   /** What an operator is looking at is not overwritten. */

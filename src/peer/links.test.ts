@@ -58,7 +58,8 @@ test("a refusal is told to the dialler by its reason, once", async (t) => {
     nodeA.links.setPeers([{ id: peer, kind: "voter", address: nodeB.address }]);
     await eventually(name, () => nodeA.links.refusal(peer) === reason);
     await pause(100);
-    assert.deepEqual(nodeA.lines, [`link to ${peer} is refused: ${reason}`], name);
+    assert.equal(nodeA.lines.length, 1, name);
+    assert.ok(nodeA.lines[0]!.startsWith(`link to ${peer} is refused: ${reason}`), name);
     assert.deepEqual(nodeA.story, [], name);
     nodeA.stop();
   }

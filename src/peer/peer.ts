@@ -210,7 +210,11 @@ export class Peer {
 
   #onRefused(why: Refusal): void {
     this.#refusal = why;
-    this.#events.onChange(`to ${this.id}`, `link to ${this.id} is refused: ${why}`);
+    const say =
+      why === "not-a-member"
+        ? `; this node was removed, or is not added yet: started with --join ${this.#address}, it asks to be`
+        : "";
+    this.#events.onChange(`to ${this.id}`, `link to ${this.id} is refused: ${why}${say}`);
   }
 
   /** The data lane lives and dies with the control lane; its own story would only say everything twice. */

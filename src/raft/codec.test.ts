@@ -160,6 +160,18 @@ test("priorities survive, and are kept when the kind changes", () => {
   assert.throws(() => decodeMembership(body), ProtocolError);
 });
 
+test("a member moves to an address that no other has, and stays what it is", () => {
+  const members = [
+    { id: nodeId("a"), kind: "learner" as const, address: "h:1", promote: true },
+    { id: nodeId("b"), kind: "voter" as const, address: "h:2", priority: 5 as const },
+  ];
+  const to = (address: string) => changed(members, { type: "address", id: nodeId("a"), address });
+  assert.deepEqual(to("h:9"), [{ ...members[0], address: "h:9" }, members[1]]);
+  assert.equal(to("h:1"), undefined);
+  assert.equal(to("h:2"), undefined);
+  assert.equal(changed(members, { type: "address", id: nodeId("c"), address: "h:3" }), undefined);
+});
+
 test("a cluster without anyone who may lead is refused", () => {
   const members = [
     { id: nodeId("a"), kind: "voter" as const, address: "h:1" },

@@ -104,6 +104,9 @@ export function changed(membership: Membership, change: MembershipChange): Membe
   if (present === undefined) return undefined;
   const after = change.type === "remove" ? undefined : altered(present, change);
   if (change.type !== "remove" && after === undefined) return undefined;
+  if (after !== undefined && others.some(({ address }) => address === after.address)) {
+    return undefined;
+  }
   const next = after === undefined ? others : sorted([...others, after]);
   // A cluster without anyone who may lead could never change again.
   const mayLead = (member: Member) => member.kind === "voter" && !isCaretaker(member);
@@ -113,8 +116,11 @@ export function changed(membership: Membership, change: MembershipChange): Membe
 /** Undefined when there is nothing to change, or no such thing. */
 function altered(
   member: Member,
-  change: Extract<MembershipChange, { type: "kind" | "priority" }>,
+  change: Extract<MembershipChange, { type: "kind" | "priority" | "address" }>,
 ): Member | undefined {
+  if (change.type === "address") {
+    return member.address === change.address ? undefined : { ...member, address: change.address };
+  }
   const { promote: _, priority, ...rest } = member;
   if (change.type === "kind") {
     if (member.kind === change.kind) return undefined;

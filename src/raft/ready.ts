@@ -159,9 +159,11 @@ export type ProgressStatus = {
   readonly heardMs: number;
 };
 
-/** One step of a membership. `kind` turns a member into another kind of member, `priority` says how gladly it leads. */
+/** One step of a membership. `kind` turns a member into another kind of member, `priority` its rank as a leader,
+ * `address` where it is. */
 export type MembershipChange =
   | { readonly type: "add"; readonly member: Member }
   | { readonly type: "remove"; readonly id: NodeId }
   | { readonly type: "kind"; readonly id: NodeId; readonly kind: MemberKind }
-  | { readonly type: "priority"; readonly id: NodeId; readonly priority: Priority };
+  | { readonly type: "priority"; readonly id: NodeId; readonly priority: Priority }
+  | { readonly type: "address"; readonly id: NodeId; readonly address: string };

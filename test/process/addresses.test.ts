@@ -117,3 +117,74 @@ test("a node that listens on all addresses tells the others one that can be reac
   await later.stop();
   await alone.stop();
 });
+
+test("a node that comes back at another address is taken there by the others, the leader too", async () => {
+  const [pa, pb, pc, to1, to2, to3] = await freePorts(6);
+  const members = `a=127.0.0.1:${pa},b=127.0.0.1:${pb},c=127.0.0.1:${pc}`;
+  const urlOf = (port: number) => `http://127.0.0.1:${port}`;
+  const at = new Map([
+    ["a", pa!],
+    ["b", pb!],
+    ["c", pc!],
+  ]);
+  const nodes = new Map<string, ServingProcess>();
+  for (const [id, port] of at) {
+    nodes.set(
+      id,
+      start(`m${id}`, "--id", id, "--listen", `127.0.0.1:${port}`, "--cluster", members),
+    );
+  }
+  const leader = () =>
+    eventually("a leader", async () => {
+      for (const [id, port] of at) {
+        const led = await fetch(`${urlOf(port)}/leader`).catch(() => undefined);
+        if (led?.status === 200) return id;
+      }
+      return undefined;
+    });
+  const move = async (id: string, port: number, ...more: readonly string[]) => {
+    await nodes.get(id)!.stop();
+    at.set(id, port);
+    nodes.set(id, start(`m${id}`, "--id", id, "--listen", `127.0.0.1:${port}`, ...more));
+    await eventually(`${id} is at ${port} for everyone`, async () => {
+      for (const other of at.values()) {
+        const { nodes: seen } = await status(urlOf(other));
+        const moved = seen.find((n) => n.id === id);
+        if (moved?.url !== urlOf(port) || moved.reachable !== true) return undefined;
+      }
+      return true;
+    });
+  };
+  const first = await leader();
+  const [second, third] = ["a", "b", "c"].filter((id) => id !== first);
+  await move(second!, to1!);
+  assert.match(nodes.get(second!)!.output, /it tells the others/);
+  // The leader itself, and at the same time no operator says a word.
+  await move(await leader(), to2!);
+  // By the word of an operator at once.
+  await move(third!, to3!, "--advertise", `127.0.0.1:${to3}`);
+  const url = urlOf(at.get(await leader())!);
+  const sql = "CREATE TABLE t (x); INSERT INTO t VALUES (1)";
+  assert.equal((await paceline("shell", "--url", url, "-c", sql)).code, 0);
+  const refused = await paceline("add", second!, "127.0.0.1:1", "--url", url);
+  assert.match(refused.stderr, /start it with --listen 127.0.0.1:1/);
+
+  // Removed while it was away: --join takes it in again, with its data.
+  const away = ["a", "b", "c"].find((id) => id !== first && id !== second) ?? third!;
+  await nodes.get(away)!.stop();
+  const others = [...at].filter(([id]) => id !== away);
+  assert.equal((await paceline("remove", away, "--url", urlOf(others[0]![1]))).code, 0);
+  const listen = ["--listen", `127.0.0.1:${at.get(away)}`];
+  const out = start(`m${away}`, "--id", away, ...listen);
+  await out.says(/not-a-member; this node was removed.* --join 127/);
+  await out.stop();
+  const again = start(`m${away}`, "--id", away, ...listen, "--join", `127.0.0.1:${others[0]![1]}`);
+  nodes.set(away, again);
+  await eventually("it is a voter again", async () => {
+    const { nodes: seen } = await status(urlOf(others[0]![1]));
+    return seen.some((n) => n.id === away && n.kind === "voter" && n.reachable) ? true : undefined;
+  });
+  const read = await paceline("shell", "--url", urlOf(at.get(away)!), "-c", "SELECT x FROM t");
+  assert.match(read.stdout, /1/);
+  await Promise.all([...nodes.values()].map((node) => node.stop()));
+});

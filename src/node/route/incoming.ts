@@ -10,6 +10,7 @@ import { decodeNote } from "../notes.ts";
 import type { Lag } from "../report/lag.ts";
 import type { RunningNode } from "../running-node.ts";
 import type { Tree } from "../tree/tree.ts";
+import type { Moves } from "./moves.ts";
 import type { Forwarding } from "./routing.ts";
 
 export type IncomingParts = {
@@ -17,6 +18,7 @@ export type IncomingParts = {
   readonly node: Node;
   readonly tree: Tree;
   readonly lag: Lag;
+  readonly moves: Moves;
   readonly forwarder: Forwarding;
   whole(): RunningNode;
   addressOf(id: NodeId): string | undefined;
@@ -40,7 +42,8 @@ export function onMessage(
     return;
   }
   if (note !== undefined) {
-    parts.whole().onNote(origin.id, note);
+    if (note.note === "address" || note.note === "reached") parts.moves.onNote(origin.id, note);
+    else parts.whole().onNote(origin.id, note);
     return;
   }
   const decoded = decodeEnvelope(value);

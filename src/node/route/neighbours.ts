@@ -17,6 +17,8 @@ export type NeighbourPorts = {
   /** Members to talk to while the log does not name this node. */
   readonly contacts: Membership;
   membership(): Membership;
+  /** Where to dial a member that is not where the log says. */
+  movedTo?(id: NodeId): string | undefined;
   /** Whether this node hears a leader, or is one. */
   hasLeader(): boolean;
   setPeers(peers: Membership): void;
@@ -55,7 +57,10 @@ export class Neighbours {
     const all = [...membership];
     const others = has(membership, self) ? this.#told : [...this.#told, ...contacts];
     for (const other of others) if (!has(all, other.id)) all.push(other);
-    return all;
+    return all.map((member) => {
+      const address = this.#ports.movedTo?.(member.id);
+      return address === undefined ? member : { ...member, address };
+    });
   }
 }
 
