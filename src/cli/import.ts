@@ -66,7 +66,7 @@ Exit status: 0 when everything is in the cluster.`,
 
 async function importFile(file: string, flags: Flags, terminal: Terminal): Promise<void> {
   const startMs = performance.now();
-  const db = openSource(file);
+  const db = openSource(file, (text) => terminal.err.write(`${text}\n`));
   let progress: Progress | undefined;
   try {
     const plan = planImport(db, file);

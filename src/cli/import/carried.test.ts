@@ -219,6 +219,42 @@ test("a row that a constraint of its own table refuses is named; another clause 
   assert.match(missing, /rows that its own constraints refuse: NULL value in t.n/);
 });
 
+const thousand = `CREATE TABLE t (id INTEGER PRIMARY KEY, x);
+  WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO t SELECT i, hex(randomblob(2000)) FROM n;`;
+
+test("rows whose statement takes too long go one by one", async () => {
+  const path =
+    file(`${thousand} CREATE VIRTUAL TABLE f USING fts5(x, content='t', content_rowid='id');
+    INSERT INTO f (f) VALUES ('rebuild');`);
+  const plain = node.db.prepare.bind(node.db);
+  let slow = 0;
+  node.db.prepare = (sql) => {
+    if (!/^INSERT.*\),\(/.test(sql)) return plain(sql);
+    slow++;
+    throw new Error("a statement ran longer than 5000 ms");
+  };
+  await imported(path);
+  assert.ok(slow > 4);
+  node.db.prepare = plain;
+  same(path, "SELECT * FROM t");
+  sameIndex(path, "f");
+});
+
+test("an import that is interrupted removes what it had created", async () => {
+  const path = file(thousand);
+  const interrupt = new AbortController();
+  const plain = node.db.prepare.bind(node.db);
+  node.db.prepare = (sql) => {
+    if (sql.startsWith("INSERT OR ABORT")) interrupt.abort();
+    return plain(sql);
+  };
+  const args = ["import", "--url", node.url, path];
+  const { status, err } = await runCaptured(args, "", interrupt.signal);
+  assert.equal(status, 1);
+  assert.match(err, /interrupted[\s\S]*removed again/);
+  assert.deepEqual(rowsOf(node.db, "SELECT name FROM sqlite_schema"), []);
+});
+
 test("progress and outcome are told in the same words as elsewhere", async () => {
   const path =
     file(`CREATE TABLE t (a INTEGER PRIMARY KEY, b); CREATE INDEX i ON t (b); CREATE INDEX j ON t (b, a);

@@ -17,10 +17,17 @@ const isConstraint = /^(?:CHECK constraint failed|NULL value) in /;
 
 const magic = "SQLite format 3\0";
 
-/** Opens and checks a database file. The caller closes it. Throws Failure. */
-export function openSource(path: string): DatabaseSync {
+/** A check of less takes no time worth a word. */
+const longCheckBytes = 100_000_000;
+
+/** Opens and checks a database file. The caller closes it. Throws Failure. `tell` hears of what takes long. */
+export function openSource(path: string, tell: (text: string) => void): DatabaseSync {
   checkHeader(path);
   const db = open(path);
+  const bytes = statSync(path).size;
+  if (bytes > longCheckBytes) {
+    tell(`checking ${path}, ${Math.round(bytes / 1e6).toLocaleString("en-US")} MB`);
+  }
   try {
     db.exec("PRAGMA query_only = on; PRAGMA cell_size_check = on; PRAGMA mmap_size = 0; BEGIN");
     const found = db.prepare("PRAGMA quick_check(5)").all() as { quick_check: string }[];
