@@ -12,13 +12,14 @@ import { paceline } from "../test/process/command.ts";
 import { assertIdenticalFiles, type FaultReport, runFaults } from "../test/process/faults.ts";
 import { importLarge } from "../test/process/import-large.ts";
 import { kindStory } from "../test/process/kind-story.ts";
+import { LargeWork } from "../test/process/large-work.ts";
 import { awayTooLong, fill, flipAndRepair, joinUnderLoad } from "../test/process/page-sync.ts";
 import { buildNorthwind, chinook, missingData } from "../test/process/real-data.ts";
 import { switchovers } from "../test/process/switchover.ts";
 import { CommandLine } from "../tools/command-line.ts";
 
 const everything =
-  "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds,import";
+  "leader,follower,all,pause,witness,switchover,join,repair,away,backup,pages,kinds,import,large";
 
 const allKinds = "pages,rows,statements,triggers";
 
@@ -35,13 +36,14 @@ traffic stays on loopback.
   --stories N       random databases beside stock SQLite: pages (default 200)
   --transactions N  for each log kind: kinds (default 100000)
   --kinds A,B       log kinds: kinds (default ${allKinds})
+  --minutes N       for how long transactions of 50 MB follow each other: large (default 10)
   --json FILE       the figures go there, too
   --help
 
 Example: npm run proof -- --only leader,witness --kills 5
 
 Exit status: 0 when all held; 1 on any violation (an acknowledged write missing, a refused one present, copies that
-differ, a stale linearizable read); 2 for wrong options.
+differ, a stale linearizable read; an error or another leader in large work); 2 for wrong options.
 `;
 
 const line = new CommandLine("proof", help, {
@@ -52,6 +54,7 @@ const line = new CommandLine("proof", help, {
   kills: { type: "string", default: "20" },
   clients: { type: "string", default: "32" },
   megabytes: { type: "string", default: "500" },
+  minutes: { type: "string", default: "10" },
   json: { type: "string" },
 });
 const { values } = line;
@@ -62,6 +65,7 @@ const kills = line.number("kills", { min: 1 });
 const bytes = line.number("megabytes", { min: 1 }) * 1_000_000;
 const stories = line.number("stories", { min: 1 });
 const transactions = line.number("transactions", { min: 1 });
+const minutes = line.number("minutes", { min: 0 });
 const report: Record<string, unknown> = {};
 const tell = (line: string) => console.log(line);
 
@@ -78,6 +82,7 @@ const proofs: Record<string, () => Promise<unknown>> = {
   pages: pagesProof,
   backup: backupProof,
   kinds: kindsProof,
+  large: largeProof,
   import: importProof,
 };
 
@@ -193,6 +198,29 @@ async function importProof(): Promise<unknown> {
     const textBytes = bytes / 6;
     const blobs = Math.max(1, Math.round(bytes / 2 / 50_000_000));
     return await importLarge(cluster, { textBytes, blobs, blobBytes: 50_000_000 }, tell);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** Large work on an idle cluster: nobody but its client notices. */
+async function largeProof(): Promise<unknown> {
+  const cluster = await TestCluster.start();
+  try {
+    const work = new LargeWork(cluster, tell);
+    await work.prepare();
+    for (const megabytes of [50, 100, 200]) await work.transaction(megabytes);
+    await work.transaction(300, "TRANSACTION_TOO_LARGE");
+    await work.statement("DELETE FROM large");
+    await work.interactiveRows(100_000);
+    await work.batch(50_000);
+    await work.transaction(200);
+    await work.statement("VACUUM");
+    await work.statement("DELETE FROM large");
+    await work.series(50, minutes);
+    await cluster.settled();
+    if (work.faults.length > 0) throw new Error(work.faults.join("\n"));
+    return work.steps;
   } finally {
     await cluster.stop();
   }
