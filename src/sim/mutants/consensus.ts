@@ -81,6 +81,21 @@ export const consensusMutants: readonly Mutant[] = [
     },
   },
   {
+    name: "an answer beside an fsync promises what is not on the disk yet",
+    plant: () => {
+      const { inside, undo } = marked(Core.prototype, "takeBeside");
+      const durable = getterReplaced(
+        LogView.prototype,
+        "durableLsn",
+        (original) =>
+          function (this: LogView) {
+            return inside.is ? this.last.lsn : original.call(this);
+          },
+      );
+      return all(undo, durable);
+    },
+  },
+  {
     name: "a node that lost its disk votes as if it had not",
     plant: () => getterReplaced(Core.prototype, "isBorn", () => () => true),
   },
