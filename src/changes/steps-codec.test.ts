@@ -41,6 +41,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       namedArgs: fc.array(fc.record({ name: fc.string(), value }), { maxLength: 3 }),
       foreignKeys: fc.boolean(),
       failed: fc.boolean(),
+      isUnsure: fc.boolean(),
       captured: values,
       lastRowid: fc.option(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), {
         nil: undefined,

@@ -10,9 +10,9 @@
  *
  *   step 1, table      name text, number of columns u16, their names text
  *   step 2, changeset  length u32, bytes
- *   step 3, statement  sql text, why text, flags u8 (1 foreign keys on, 2 failed, 4 has last rowid), values count u32
- *                      and values, named count u32 and (name text, value), captured count u32 and values, last rowid
- *                      as a value if flagged
+ *   step 3, statement  sql text, why text, flags u8 (1 foreign keys on, 2 failed, 4 has last rowid, 8 unsure), values
+ *                      count u32 and values, named count u32 and (name text, value), captured count u32 and values,
+ *                      last rowid as a value if flagged
  *   step 4, sequence   table text, value
  *
  * Text is length u32 and UTF-8; values are those of values.ts.
@@ -29,7 +29,7 @@ const version = 1;
 const headBytes = 6;
 const stored = { raw: 0, zstd: 1 } as const;
 const tags = { table: 1, changeset: 2, statement: 3, sequence: 4 } as const;
-const flags = { foreignKeys: 1, failed: 2, lastRowid: 4 } as const;
+const flags = { foreignKeys: 1, failed: 2, lastRowid: 4, isUnsure: 8 } as const;
 /** Below this, compressing costs more than it saves. */
 const compressFromBytes = 512;
 const zstdOptions = { params: { [zlib.ZSTD_c_compressionLevel]: 1 } };
@@ -143,10 +143,11 @@ function readStep(reader: ByteReader): Step {
 }
 
 function writeStatement(writer: ByteWriter, statement: RecordedStatement): void {
-  const { args, namedArgs, captured, lastRowid, foreignKeys, failed } = statement;
+  const { args, namedArgs, captured, lastRowid, foreignKeys, failed, isUnsure } = statement;
   writer.u8(
     (foreignKeys ? flags.foreignKeys : 0) |
       (failed ? flags.failed : 0) |
+      (isUnsure ? flags.isUnsure : 0) |
       (lastRowid === undefined ? 0 : flags.lastRowid),
   );
   writer.u32(args.length);
@@ -160,7 +161,7 @@ function writeStatement(writer: ByteWriter, statement: RecordedStatement): void 
 
 function readStatement(reader: ByteReader, sql: string): RecordedStatement {
   const bits = reader.u8();
-  if (bits > 7) throw new CorruptionError(`statement with flags ${bits}`);
+  if (bits > 15) throw new CorruptionError(`statement with flags ${bits}`);
   const args = readMany(reader, readValue);
   const namedArgs = readMany(reader, (from) => ({ name: from.text(), value: readValue(from) }));
   const captured = readMany(reader, readValue);
@@ -168,7 +169,8 @@ function readStatement(reader: ByteReader, sql: string): RecordedStatement {
   const lastRowid = hasRowid ? integerOf(readValue(reader)) : undefined;
   const foreignKeys = (bits & flags.foreignKeys) !== 0;
   const failed = (bits & flags.failed) !== 0;
-  return { sql, args, namedArgs, foreignKeys, failed, captured, lastRowid };
+  const isUnsure = (bits & flags.isUnsure) !== 0;
+  return { sql, args, namedArgs, foreignKeys, failed, isUnsure, captured, lastRowid };
 }
 
 /** Count, then so many. An item is at least one byte, so a count that is too large ends with the bytes. */

@@ -17,6 +17,8 @@ export type RecordedStatement = {
   readonly foreignKeys: boolean;
   /** It failed, and part of its work stayed: OR FAIL. It must fail again. */
   readonly failed: boolean;
+  /** Rows could not say what it did, and yet it may do something else elsewhere: whoever runs it may go astray. */
+  readonly isUnsure: boolean;
   /** Answers of clock and chance (now, CURRENT_TIMESTAMP, random), in the order in which they were asked for. */
   readonly captured: readonly SqlValue[];
   /** last_insert_rowid() before it, if it asks for that. */
@@ -29,8 +31,8 @@ export type Step =
   /** Rows, as SQLite's changeset (changeset.ts). */
   | { readonly type: "changeset"; readonly bytes: Uint8Array }
   /**
-   * A statement. `why` says why it is one: it is of the schema, or what rows cannot carry (no primary key, virtual
-   * table); empty in a record of statements.
+   * A statement. `why` says why it is one: it is of the schema, or does what rows cannot carry; empty in a record of
+   * statements.
    */
   | { readonly type: "statement"; readonly statement: RecordedStatement; readonly why: string }
   /** The next number of an AUTOINCREMENT table, less one. */

@@ -182,31 +182,55 @@ export async function caughtUp(cluster: TestCluster, timeoutMs = 60_000): Promis
   }
 }
 
+/**
+ * What a database holds, table by table, whatever the order in the file: the rows of each, with their rowid where it is
+ * not a column and the same on every copy; and, under "", the schema.
+ */
+export function rowsIn(db: DatabaseSync): Record<string, string[]> {
+  const tables = db
+    .prepare(
+      `SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'view'
+         AND (name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name = 'sqlite_sequence') ORDER BY name`,
+    )
+    .all() as unknown as [string, string][];
+  const schema = db.prepare(
+    "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, 2",
+  );
+  const content: Record<string, string[]> = {
+    "": schema.all().map((row) => JSON.stringify(row)),
+  };
+  for (const [name] of tables) {
+    const rowid = rowidOf(db, name);
+    const rows = db
+      .prepare(`SELECT ${rowid === undefined ? "" : `${rowid}, `}* FROM main.${quoted(name)}`)
+      .all() as unknown as unknown[][];
+    content[name] = rows.map((row) => JSON.stringify(row.map(shown))).sort();
+  }
+  return content;
+}
+
+/** The name of a rowid that is no column, of a table that has no other key. */
+function rowidOf(db: DatabaseSync, table: string): string | undefined {
+  if (table === "sqlite_sequence") return undefined;
+  const columns = db
+    .prepare("SELECT lower(name), pk FROM pragma_table_xinfo(?)")
+    .all(table) as unknown as [string, bigint][];
+  if (columns.some(([, pk]) => pk > 0n)) return undefined;
+  const names = columns.map(([name]) => name);
+  return ["_rowid_", "rowid", "oid"].find((name) => !names.includes(name));
+}
+
 /** For each table a hash of all its rows, whatever their order in the file; the schema; and SQLite's own check. */
 export function contentOf(file: string): Record<string, string> {
-  const db = new DatabaseSync(file, { readOnly: true, readBigInts: true, returnArrays: true });
+  const options = { readOnly: true, readBigInts: true, returnArrays: true } as const;
+  const db = new DatabaseSync(file, { ...options, enableDoubleQuotedStringLiterals: true });
   try {
-    const tables = db
-      .prepare(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'words_%' ORDER BY name",
-      )
-      .all() as unknown as [string, string][];
     const content: Record<string, string> = {};
-    for (const [name, sql] of tables) {
-      if (name === "sqlite_paceline") continue;
-      const rows = db.prepare(`SELECT * FROM ${quoted(name)}`).all() as unknown as unknown[][];
-      const texts = rows.map((row) => JSON.stringify(row.map(shown))).sort();
-      const hash = createHash("sha256")
-        .update(`${sql}\n${texts.join("\n")}`)
-        .digest("hex");
-      content[name] = `${rows.length} rows ${hash.slice(0, 16)}`;
+    for (const [name, rows] of Object.entries(rowsIn(db))) {
+      const hash = createHash("sha256").update(rows.join("\n")).digest("hex");
+      content[name === "" ? "schema" : name] = `${rows.length} rows ${hash.slice(0, 16)}`;
     }
-    const rest = db.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").all();
     content["integrity"] = JSON.stringify(db.prepare("PRAGMA integrity_check").all());
-    content["schema"] = createHash("sha256")
-      .update(JSON.stringify(rest))
-      .digest("hex")
-      .slice(0, 16);
     return content;
   } finally {
     db.close();

@@ -85,6 +85,7 @@ function makeStep(prng: Prng): Step {
     namedArgs: list(prng, 3, () => ({ name: makeText(prng), value: value() })),
     foreignKeys: prng.chance(0.5),
     failed: prng.chance(0.5),
+    isUnsure: prng.chance(0.5),
     captured: list(prng, 3, value),
     lastRowid: prng.chance(0.5) ? BigInt(prng.u32()) : undefined,
   };

@@ -12,9 +12,10 @@
  *
  *   step   { op: "insert" | "update" | "delete", table, key: [names], before?, after?, indirect? }
  *            rows as { column: value }; of an update, the key and what changed
- *          { op: "statement", sql, args, namedArgs, why, captured, foreignKeys, failed?, lastRowid? }
+ *          { op: "statement", sql, args, namedArgs, why, captured, foreignKeys, failed?, lastRowid?, unsure? }
  *            changes of the schema, and what rows cannot say; its triggers act. `captured`: what clock and chance
- *            answered; `failed`: part of its work stayed (OR FAIL); `lastRowid`: last_insert_rowid() before it
+ *            answered; `failed`: part of its work stayed (OR FAIL); `lastRowid`: last_insert_rowid() before it;
+ *            `unsure`: run elsewhere, it may do something else, since it depends on the order in which rows are found
  *          { op: "sequence", table, value }
  *            of an AUTOINCREMENT table
  */
@@ -53,6 +54,7 @@ export type JsonStep =
       readonly captured: readonly JsonValue[];
       readonly foreignKeys: boolean;
       readonly failed?: true | undefined;
+      readonly unsure?: true | undefined;
       readonly lastRowid?: JsonValue | undefined;
     }
   | { readonly op: "sequence"; readonly table: string; readonly value: JsonValue };
@@ -121,7 +123,7 @@ function rowJson(row: SparseRow, nameOf: (i: number) => string): JsonRow {
 }
 
 function statementJson(statement: RecordedStatement) {
-  const { sql, args, namedArgs, captured, foreignKeys, failed, lastRowid } = statement;
+  const { sql, args, namedArgs, captured, foreignKeys, failed, isUnsure, lastRowid } = statement;
   return {
     sql,
     args: args.map(toJson),
@@ -129,6 +131,7 @@ function statementJson(statement: RecordedStatement) {
     captured: captured.map(toJson),
     foreignKeys,
     failed: failed ? (true as const) : undefined,
+    unsure: isUnsure ? (true as const) : undefined,
     lastRowid: lastRowid === undefined ? undefined : toJson(lastRowid),
   };
 }

@@ -74,7 +74,7 @@ const gapBody = encodePages(
 
 function bodyOf(sql: string): Uint8Array {
   const statement = {
-    ...{ sql, args: [], namedArgs: [], foreignKeys: false, failed: false },
+    ...{ sql, args: [], namedArgs: [], foreignKeys: false, failed: false, isUnsure: false },
     ...{ captured: [], lastRowid: undefined },
   };
   const transaction: RecordedTransaction = {

@@ -27,9 +27,9 @@ function copyStep(step: JsonStep): CopyStep {
 }
 
 function statementOf(step: Extract<JsonStep, { op: "statement" }>): RecordedStatement {
-  const { sql, args, namedArgs, captured, foreignKeys, failed, lastRowid } = step;
+  const { sql, args, namedArgs, captured, foreignKeys, failed, unsure, lastRowid } = step;
   return {
-    ...{ sql, foreignKeys, failed: failed === true },
+    ...{ sql, foreignKeys, failed: failed === true, isUnsure: unsure === true },
     args: args.map(fromJson),
     namedArgs: Object.entries(namedArgs).map(([name, value]) => ({ name, value: fromJson(value) })),
     captured: captured.map(fromJson),

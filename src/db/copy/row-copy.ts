@@ -15,15 +15,16 @@
  * Not here: how steps run (record/step-runner.ts), where they come from (cli/changes/).
  */
 
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
 import type { RowChange, SparseRow } from "../../changes/changeset.ts";
 import { encodeChangeset } from "../../changes/encode-changeset.ts";
 import type { Step } from "../../changes/steps.ts";
 import type { SqlValue } from "../../changes/values.ts";
 import type { EntryId } from "../../vocabulary.ts";
+import { openCopy } from "../process/connection.ts";
+import { rowidNames } from "../record/schema-facts.ts";
 import { StepRunner } from "../record/step-runner.ts";
-import { quoted } from "../sql/quoted.ts";
 
 /** By the names of the columns. */
 export type CopyRow = ReadonlyMap<string, SqlValue>;
@@ -41,25 +42,18 @@ export type CopyChange = {
 export type CopyStep = CopyChange | Extract<Step, { type: "statement" | "sequence" }>;
 
 type Place = { readonly lsn: number; readonly term: number; readonly steps: number };
-type Shape = { readonly columns: readonly string[]; readonly deleting: readonly Trigger[] };
-type Trigger = { readonly name: string; readonly sql: string };
-
-/** Another program may be writing to the file. */
-const busyMs = 5_000;
 
 export class RowCopy {
   readonly #db: DatabaseSync;
   readonly #runner: StepRunner;
-  /** Until the schema changes. */
-  readonly #shapeByTable = new Map<string, Shape>();
+  /** Of a table, until the schema changes. */
+  readonly #columnsByTable = new Map<string, readonly string[]>();
   /** Where the file is once what runs now is committed. */
   #next: Place | undefined;
 
   /** Opens or makes the file. */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path, {
-      ...{ enableForeignKeyConstraints: false, readBigInts: true, timeout: busyMs },
-    });
+    this.#db = openCopy(path);
     this.#db.exec("PRAGMA journal_mode = WAL");
     this.#db.exec(
       "CREATE TABLE IF NOT EXISTS paceline_copied" +
@@ -95,7 +89,7 @@ export class RowCopy {
         if (step.type === "row") this.#rows(steps.slice(done, end) as readonly CopyChange[]);
         else {
           this.#runner.run(step);
-          if (step.type === "statement") this.#shapeByTable.clear();
+          if (step.type === "statement") this.#columnsByTable.clear();
         }
         done = end;
       }
@@ -103,7 +97,7 @@ export class RowCopy {
       this.#runner.commit();
       return true;
     } catch (error) {
-      this.#shapeByTable.clear();
+      this.#columnsByTable.clear();
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       if (!(error instanceof CorruptionError)) throw error;
       throw new CorruptionError(
@@ -120,54 +114,41 @@ export class RowCopy {
   /** Rows that changed one after the other, no row twice. SQLite finds an order in which unique indexes allow them. */
   #rows(changes: readonly CopyChange[]): void {
     const byTable = Map.groupBy(changes, (change) => change.table);
-    const deleting = [...byTable.keys()].flatMap((table) => this.#shapeOf(table).deleting);
     const bytes = encodeChangeset(
       [...byTable].map(([table, rows]) => {
         const { key } = rows[0]!;
-        const isByRowid = key.length === 1 && key[0] === "_rowid_";
-        const stored = this.#shapeOf(table).columns;
-        const columns = isByRowid ? ["_rowid_", ...stored] : stored;
+        const stored = this.#storedColumns(table);
+        const [rowid] = key.filter((name) => rowidNames.includes(name) && !stored.includes(name));
+        const columns = rowid === undefined ? stored : [rowid, ...stored];
         const primaryKey = Uint8Array.from(columns, (name) => key.indexOf(name) + 1);
         const encoded = rows.map((row) => rowChange(row, columns));
         return { format: "changeset", table, primaryKey, changes: encoded } as const;
       }),
     );
     this.#runner.beginRows();
-    for (const { name } of deleting) this.#db.exec(`DROP TRIGGER ${quoted(name)}`);
     this.#runner.run({ type: "changeset", bytes });
-    for (const { sql } of deleting) this.#db.exec(sql);
   }
 
-  #shapeOf(table: string): Shape {
-    let shape = this.#shapeByTable.get(table);
-    if (shape === undefined) {
-      shape = { columns: this.#columnsOf(table), deleting: this.#deletingTriggers(table) };
-      this.#shapeByTable.set(table, shape);
-    }
-    return shape;
-  }
-
-  /** Triggers that may delete rows: SQLite does not let these be kept from acting, so they must be away. */
-  #deletingTriggers(table: string): Trigger[] {
-    const sql =
-      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE " +
-      "AND sql LIKE '%DELETE%' ORDER BY rowid";
-    return this.#db.prepare(sql).all(table) as unknown as Trigger[];
+  #storedColumns(table: string): readonly string[] {
+    const known = this.#columnsByTable.get(table) ?? this.#columnsOf(table);
+    this.#columnsByTable.set(table, known);
+    return known;
   }
 
   /** As changesets have them: without generated ones. */
   #columnsOf(table: string): string[] {
     const rows = this.#db
       .prepare("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid")
-      .all(table);
+      .all(table) as unknown as [string][];
     if (rows.length === 0) throw new CorruptionError(`there is no table ${table}`);
-    return rows.map(({ name }) => String(name));
+    return rows.map(([name]) => name);
   }
 
   #place(): Place | undefined {
     const row = this.#db.prepare("SELECT lsn, term, steps FROM paceline_copied").get();
     if (row === undefined) return undefined;
-    return { lsn: Number(row["lsn"]), term: Number(row["term"]), steps: Number(row["steps"]) };
+    const [lsn, term, steps] = row as unknown as bigint[];
+    return { lsn: Number(lsn), term: Number(term), steps: Number(steps) };
   }
 
   #stamp(): void {

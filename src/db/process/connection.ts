@@ -40,7 +40,15 @@ export function openServed(path: string): DatabaseSync {
   return db;
 }
 
-function open(path: string, readOnly: boolean): DatabaseSync {
+/** A file of somebody else's that is kept equal to the cluster: it must understand all that the nodes accept. */
+export function openCopy(path: string): DatabaseSync {
+  return open(path, false, copyBusyMs);
+}
+
+/** Another program may be writing to the file. */
+const copyBusyMs = 5_000;
+
+function open(path: string, readOnly: boolean, timeout = readOnly ? 1_000 : 0): DatabaseSync {
   return new DatabaseSync(path, {
     readOnly,
     enableForeignKeyConstraints: false,
@@ -52,7 +60,7 @@ function open(path: string, readOnly: boolean): DatabaseSync {
     readBigInts: true,
     returnArrays: true,
     // Only SQLite's own short locks: recovery after a crash, the start of a checkpoint.
-    timeout: readOnly ? 1_000 : 0,
+    timeout,
     limits: bounds,
   });
 }

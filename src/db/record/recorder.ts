@@ -6,11 +6,12 @@
  * How a statement travels is decided before it runs, by what it was compiled to touch (triggers and foreign key
  * actions included):
  *
- *   changes     rows, unless rows cannot carry it: the schema, no primary key, a virtual table, a trigger that deletes;
- *               then it travels as a statement, in its place among the rows
- *   statements  the statement, unless it cannot be repeated to the same end; then its rows
+ *   changes     rows, unless rows cannot carry it: the schema, and a few others (#whyNotRows); then it travels as a
+ *               statement, in its place among the rows
+ *   statements  the statement, if it can be shown to do the same on every copy (repeatable.ts); otherwise its rows
  *
- * Where neither is possible and followers depend on it, the statement is refused before it runs.
+ * Where neither is possible and followers depend on it, the statement is refused before it runs. What depends on the
+ * order in which a copy finds its rows, or on rowids that may differ between copies, never travels as a statement.
  */
 
 import type { DatabaseSync, Session, StatementSync } from "node:sqlite";
@@ -26,21 +27,19 @@ import { SqlError } from "../sql/sql-error.ts";
 import type { Compiled } from "../sql/statement-cache.ts";
 import { Outside } from "./outside.ts";
 import type { Recorded, Recording } from "./recording.ts";
-import { limitsWithoutOrder, mayReplace, SchemaFacts, type TableFacts } from "./schema-facts.ts";
-import { SessionRows, type TableFilter } from "./session-rows.ts";
-import { type RowCollector, Track } from "./track.ts";
-import { TriggerLog } from "./trigger-rows.ts";
+import { whyNotRepeatable } from "./repeatable.ts";
+import { ChangedRows } from "./rows/changed-rows.ts";
+import { NewTable } from "./rows/new-table.ts";
+import type { TableFilter } from "./rows/session-rows.ts";
+import { TriggerLog } from "./rows/trigger-rows.ts";
+import { mayReplace, SchemaFacts, type TableFacts, travellingKey } from "./schema-facts.ts";
+import { Track, type Watcher } from "./track.ts";
 
 /** A statement that may write, about to run. */
 export type WriteCall = { readonly compiled: Compiled; readonly stmt: Stmt };
 
 /** Where the record stood. */
 export type RecordMark = { readonly changes: number; readonly statements: number };
-
-/** Functions whose answer depends on the connection, not on the data. */
-const unrepeatable: ReadonlySet<string> = new Set([
-  ...["changes", "total_changes", "sqlite_source_id", "sqlite_version", "sqlite_offset"],
-]);
 
 export class Recorder {
   readonly #recording: Recording;
@@ -54,13 +53,15 @@ export class Recorder {
   readonly #foreignKeys: StatementSync;
   readonly #lastRowid: StatementSync;
   readonly #db: DatabaseSync;
-  /** Set where triggers, not sessions, see rows for followers. */
-  readonly #triggerLog: TriggerLog | undefined;
+  /** Of each record, what triggers of ours noted. */
+  readonly #triggerLogs: readonly TriggerLog[];
   readonly #tables: ReadonlySet<string> | undefined;
   /** The open client transaction has changed the schema. */
   #schemaChanged = false;
-  /** Tables of AUTOINCREMENT that were touched in the open client transaction. */
+  /** Tables of AUTOINCREMENT that were changed in the open client transaction. */
   readonly #counted = new Set<string>();
+  /** Those on which a statement ran that changed nothing: SQLite may have noted a number all the same. */
+  readonly #countedInVain = new Set<string>();
   /** Tables without a row that changesets would leave out, as far as is known. */
   readonly #nullFree = new Set<string>();
   readonly #warnings = new Set<string>();
@@ -68,7 +69,9 @@ export class Recorder {
   // Of the statement that runs:
   /** Why it does not travel as rows; undefined if it does. */
   #whyStatement: string | undefined;
-  /** Why it does not travel as a statement; undefined if it does. */
+  /** Why it cannot be shown to do the same elsewhere; undefined if it can. */
+  #whyUnsure: string | undefined;
+  /** Why the record of statements has its rows; undefined if it has the statement. */
   #whyRows: string | undefined;
   #rowidBefore: bigint | undefined;
   #touched: readonly TableFacts[] = [];
@@ -85,12 +88,13 @@ export class Recorder {
     this.#recording = recording;
     this.#authorizer = authorizer;
     this.#facts = new SchemaFacts(db);
-    const session = (): RowCollector => new SessionRows(db, () => this.#filter());
-    this.#triggerLog = logKind === "triggers" ? new TriggerLog(db) : undefined;
-    const collector = () => this.#triggerLog?.open() ?? session();
+    const [log, logOfStatements] = [new TriggerLog(db, "c"), new TriggerLog(db, "s")];
+    this.#triggerLogs = [log, logOfStatements];
+    const track = (of: TriggerLog) =>
+      new Track(() => new ChangedRows(db, of, () => this.#filter()));
     const wantsChanges = changes || logKind === "rows" || logKind === "triggers";
-    this.#changes = wantsChanges ? new Track(collector) : undefined;
-    this.#statements = statements || logKind === "statements" ? new Track(session) : undefined;
+    this.#changes = wantsChanges ? track(log) : undefined;
+    this.#statements = statements || logKind === "statements" ? track(logOfStatements) : undefined;
     this.#tables = tables === undefined ? undefined : new Set(tables.map((t) => t.toLowerCase()));
     this.#foreignKeys = db.prepare("PRAGMA foreign_keys");
     this.#lastRowid = db.prepare("SELECT last_insert_rowid()");
@@ -114,19 +118,20 @@ export class Recorder {
   /** A statement that may write is about to run. Throws SqlError when it can travel in no way. */
   start({ compiled }: WriteCall): void {
     this.#authorizer.asOurselves(() => {
-      this.#touched = compiled.touched
-        .map((name) => this.#facts.of(name))
-        .filter((facts) => facts !== undefined);
+      this.#touched = compiled.touched.flatMap((name) => this.#tablesOf(name));
+      for (const { name, isAutoincrement } of this.#touched)
+        if (isAutoincrement) this.#countedInVain.add(name);
       this.#whyStatement = this.#whyNotRows(compiled);
-      this.#whyRows = this.#whyNotStatement(compiled);
+      this.#whyUnsure = this.#whyNotStatement(compiled);
+      this.#whyRows = this.#recording.logKind === "statements" ? this.#whyUnsure : undefined;
       this.#refuseWhatCannotTravel();
       const nullable = this.#whyStatement === undefined ? this.#withNullableKey() : [];
       this.#guarded = this.#travelsAsRows ? this.#withNullableKey() : [];
       this.#looked = this.#guarded.length === 0 && this.#changes !== undefined ? nullable : [];
-      if (this.#changes !== undefined) this.#watch(this.#changes, this.#whyStatement === undefined);
-      if (this.#statements !== undefined)
-        this.#watch(this.#statements, this.#whyRows !== undefined);
-      if (compiled.shape.kind !== "change") this.#triggerLog?.forget();
+      const { text } = compiled.statement;
+      this.#watch(this.#changes, text, this.#whyStatement === undefined);
+      this.#watch(this.#statements, text, this.#whyRows !== undefined);
+      if (compiled.shape.kind !== "change") this.#forgetTriggers();
       this.#outside?.begin();
       this.#rowidBefore = compiled.functions.has("last_insert_rowid")
         ? (this.#lastRowid.get() as unknown as [bigint])[0]
@@ -148,15 +153,24 @@ export class Recorder {
 
   /** It has changed something that stays, so far. `failed`: and yet it failed. */
   ran({ compiled, stmt }: WriteCall, failed: boolean): void {
-    const step = (why: string) =>
-      ({ type: "statement", why, statement: this.#recorded(compiled, stmt, failed) }) as const;
+    if (compiled.reads.creates !== undefined && compiled.reads.selects)
+      return this.#ranCopying(compiled);
+    const step = (why: string, isUnsure = false) =>
+      ({
+        type: "statement",
+        why,
+        statement: this.#recorded(compiled, stmt, { failed, isUnsure }),
+      }) as const;
     this.#authorizer.asOurselves(() => {
       for (const facts of this.#touched) {
         if (facts.isAutoincrement) this.#counted.add(facts.name);
-        if (this.#whyStatement !== undefined) this.#nullFree.delete(facts.name);
+        this.#countedInVain.delete(facts.name);
+        const isChecked = this.#guarded.includes(facts) || this.#looked.includes(facts);
+        if (!isChecked) this.#nullFree.delete(facts.name);
       }
       const why = this.#whyStatement;
-      if (why !== undefined && why !== "") this.#changes?.add(step(why));
+      if (why !== undefined && why !== "")
+        this.#changes?.add(step(why, this.#whyUnsure !== undefined));
       for (const facts of this.#looked) this.#addNullKeys(facts);
       if (this.#whyRows === undefined) this.#statements?.add(step(""));
     });
@@ -165,15 +179,32 @@ export class Recorder {
     this.forgetSchema();
   }
 
+  /** CREATE TABLE … AS SELECT has run: what travels is the table as SQLite wrote it down, and its rows. */
+  #ranCopying({ shape, reads }: Compiled): void {
+    this.#schemaChanged = true;
+    this.forgetSchema();
+    this.#authorizer.asOurselves(() => {
+      const facts = this.#facts.of(reads.creates!)!;
+      const why = `it is of the schema: ${shape.kind}`;
+      const steps = new NewTable(this.#db, facts).steps(why, this.#hasForeignKeys());
+      this.#both((track) => {
+        for (const step of steps) {
+          if (step.type === "statement") track.add(step);
+          else if (this.#isChosen(facts)) track.addRows(facts, step.bytes);
+        }
+      });
+    });
+  }
+
   /** A statement of the schema is about to be compiled: SQLite would drop or rename our triggers with a table. */
   beforeSchema(): void {
-    if (this.#triggerLog !== undefined) this.pause();
+    if (this.#triggerLogs.some((log) => log.isWatching)) this.pause();
   }
 
   /** VACUUM copies every row: nothing may be watching. */
   pause(): void {
     this.#both((track) => track.cut());
-    this.#authorizer.asOurselves(() => this.#triggerLog?.forget());
+    this.#authorizer.asOurselves(() => this.#forgetTriggers());
   }
 
   savepoint(): void {
@@ -192,13 +223,15 @@ export class Recorder {
   /** The client transaction has taken effect. */
   seal(): void {
     this.#both((track) => {
-      for (const table of this.#counted) {
+      for (const table of new Set([...this.#countedInVain, ...this.#counted])) {
+        if (!track.hasRows && !this.#countedInVain.has(table)) continue;
         const value = this.#sequenceOf(table);
-        if (value !== undefined && track.hasRows) track.add({ type: "sequence", table, value });
+        if (value !== undefined) track.add({ type: "sequence", table, value });
       }
       track.seal();
     });
     this.#counted.clear();
+    this.#countedInVain.clear();
     this.#schemaChanged = false;
   }
 
@@ -245,10 +278,30 @@ export class Recorder {
     return logKind !== "pages" && this.#whyStatement === undefined;
   }
 
-  #watch(track: Track, asRows: boolean): void {
-    const sees = (facts: TableFacts) => facts.hasKey || this.#triggerLog !== undefined;
-    if (asRows) track.watch(this.#touched.filter((facts) => sees(facts) && this.#isChosen(facts)));
-    else track.cut();
+  #forgetTriggers(): void {
+    for (const log of this.#triggerLogs) log.forget();
+  }
+
+  /** What virtual tables write are the rows of ordinary ones, in which they keep what they have. */
+  #tablesOf(name: string): TableFacts[] {
+    const facts = this.#facts.of(name);
+    if (facts?.isVirtual !== true) return facts === undefined ? [] : [facts];
+    const shadows = [...this.#facts.shadows].filter(([, owner]) => owner === facts.name);
+    return shadows.flatMap(([shadow]) => this.#facts.of(shadow) ?? []);
+  }
+
+  #watch(track: Track | undefined, text: string, asRows: boolean): void {
+    if (!asRows) return track?.cut();
+    const isSeen = (facts: TableFacts) => facts.hasKey || facts.rowid !== undefined;
+    const tables = this.#touched.filter((facts) => isSeen(facts) && this.#isChosen(facts));
+    track?.watch(tables, (facts) => this.#watcherOf(facts, text));
+  }
+
+  #watcherOf(facts: TableFacts, text: string): Watcher {
+    if (!facts.hasKey) return "triggers";
+    if (this.#recording.logKind !== "triggers" || this.#facts.shadows.has(facts.name))
+      return "session";
+    return facts.replaces || mayReplace(text) ? "session" : "triggers";
   }
 
   /** Undefined: the rows can. Empty: nobody wants them. */
@@ -257,39 +310,28 @@ export class Recorder {
     const chosen = this.#touched.filter((facts) => this.#isChosen(facts));
     if (chosen.length === 0 && touched.length > 0 && this.#tables !== undefined) return "";
     for (const facts of chosen) {
-      if (facts.isVirtual) return `table ${facts.name} is virtual`;
-      const isSystem = facts.name.toLowerCase().startsWith("sqlite_");
-      if (!facts.hasKey && (isSystem || this.#triggerLog === undefined)) {
-        return `table ${facts.name} has no primary key`;
-      }
-      if (this.#triggerLog !== undefined && (facts.replaces || mayReplace(statement.text))) {
-        return `it may replace rows of table ${facts.name}, which triggers do not see`;
-      }
-      if (this.#recording.logKind !== "pages" && facts.deletingTrigger !== undefined) {
-        return `trigger ${facts.deletingTrigger} of table ${facts.name} deletes rows`;
-      }
-      if (this.#hadNullKey(facts)) {
-        return `table ${facts.name} has rows with NULL in their primary key`;
-      }
+      const { name } = facts;
+      if (!facts.hasKey && name.toLowerCase().startsWith("sqlite_"))
+        return `table ${name} is SQLite's own`;
+      if (!facts.hasKey && facts.rowid === undefined)
+        return `table ${name} has no primary key, and its columns take all names of the rowid`;
+      if (!facts.hasKey && (facts.replaces || mayReplace(statement.text)))
+        return `it may replace rows of table ${name}, which has no primary key`;
+      if (this.#hadNullKey(facts)) return `table ${name} has rows with NULL in their primary key`;
     }
     return undefined;
   }
 
   /** Undefined: the statement can be repeated to the same end. */
-  #whyNotStatement({ shape, functions, readsPhysical, statement }: Compiled): string | undefined {
-    if (this.#recording.logKind === "pages" || shape.kind !== "change") return undefined;
-    for (const name of functions) {
-      if (unrepeatable.has(name)) return `it uses ${name}()`;
-    }
-    if (readsPhysical !== undefined) return `it reads ${readsPhysical}`;
-    if (limitsWithoutOrder(statement.text)) return "it has LIMIT without ORDER BY";
+  #whyNotStatement(compiled: Compiled): string | undefined {
+    if (compiled.shape.kind !== "change") return undefined;
     if (this.#authorizer.changedRules) return "it follows a PRAGMA that changes how it runs";
-    return undefined;
+    return whyNotRepeatable(compiled, this.#facts);
   }
 
   #refuseWhatCannotTravel(): void {
     const { logKind } = this.#recording;
-    const [asRows, asStatement] = [this.#whyStatement, this.#whyRows];
+    const [asRows, asStatement] = [this.#whyStatement, this.#whyUnsure];
     if (logKind === "pages" || asRows === "") return;
     if (asRows !== undefined && asStatement !== undefined) {
       throw new SqlError(
@@ -337,21 +379,29 @@ export class Recorder {
     const changes = rows.map(
       (after) => ({ operation: "insert", indirect: false, before: undefined, after }) as const,
     );
-    const primaryKey = Uint8Array.from(facts.primaryKey);
+    const primaryKey = travellingKey(facts);
     const bytes = encodeChangeset([{ format: "changeset", table: name, primaryKey, changes }]);
     this.#changes?.addRows(facts, bytes);
   }
 
-  #recorded(compiled: Compiled, stmt: Stmt, failed: boolean): RecordedStatement {
+  #recorded(
+    compiled: Compiled,
+    stmt: Stmt,
+    { failed, isUnsure }: Pick<RecordedStatement, "failed" | "isUnsure">,
+  ): RecordedStatement {
     return {
       sql: compiled.statement.text,
       args: stmt.args.map(inputValue),
       namedArgs: stmt.namedArgs.map(({ name, value }) => ({ name, value: inputValue(value) })),
-      foreignKeys: (this.#foreignKeys.get() as unknown as [bigint])[0] === 1n,
-      failed,
+      foreignKeys: this.#hasForeignKeys(),
+      ...{ failed, isUnsure },
       captured: this.#outside?.answers ?? [],
       lastRowid: this.#rowidBefore,
     };
+  }
+
+  #hasForeignKeys(): boolean {
+    return (this.#foreignKeys.get() as unknown as [bigint])[0] === 1n;
   }
 
   #sequenceOf(table: string): bigint | undefined {
@@ -368,15 +418,18 @@ export class Recorder {
     return statement;
   }
 
-  /** Rows that virtual tables keep for themselves, and those of tables that are not replicated, do not travel. */
+  /** Rows of tables that are not replicated do not travel. */
   #filter(): TableFilter {
-    const { shadows } = this.#facts;
-    if (shadows.size === 0 && this.#tables === undefined) return undefined;
-    return (table) => !shadows.has(table) && this.#tables?.has(table.toLowerCase()) !== false;
+    return this.#tables && ((table) => this.#isChosenName(table));
   }
 
-  #isChosen(facts: TableFacts): boolean {
-    return this.#tables === undefined || this.#tables.has(facts.name.toLowerCase());
+  #isChosen({ name }: TableFacts): boolean {
+    return this.#isChosenName(name);
+  }
+
+  #isChosenName(table: string): boolean {
+    const owner = this.#facts.shadows.get(table) ?? table;
+    return this.#tables === undefined || this.#tables.has(owner.toLowerCase());
   }
 
   #both(change: (track: Track) => void): void {

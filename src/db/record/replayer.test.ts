@@ -230,7 +230,7 @@ test("what cannot be repeated travels as rows, with the reason told once", () =>
   }
   pair.assertEqual();
   assert.equal(pair.warnings.length, 2, pair.warnings.join());
-  const [answer] = pair.run(unit("INSERT INTO loose SELECT total_changes()"));
+  const [answer] = pair.run(unit("REPLACE INTO loose SELECT total_changes()"));
   assert.match(answer!, /"code":"BLOCKED"/);
   assert.deepEqual(pair.leader.rows("SELECT * FROM loose"), []);
 });

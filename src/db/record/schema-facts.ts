@@ -4,7 +4,6 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { parseScript } from "../sql/tokenizer.ts";
 
 export type TableFacts = {
   readonly name: string;
@@ -14,36 +13,53 @@ export type TableFacts = {
   readonly primaryKey: readonly number[];
   readonly isVirtual: boolean;
   readonly hasKey: boolean;
+  /** Of a table without key: a name of its rowid that is not a column's. Undefined when all three are taken. */
+  readonly rowid: string | undefined;
+  /** Its rowid is neither a column nor what its rows are known by: it may differ between copies. */
+  readonly hidesRowid: boolean;
   /** Columns of the key that may hold NULL: rows that have one there are left out of changesets. */
   readonly nullableKey: readonly string[];
   readonly isAutoincrement: boolean;
-  /** Name of a trigger on it that deletes rows; deleting cannot be suppressed where a changeset is applied. */
-  readonly deletingTrigger: string | undefined;
   /** It, or a trigger on it, may replace rows: no trigger sees those go. */
   readonly replaces: boolean;
+  /** It says itself what becomes of rows that violate a constraint: which do may depend on their order. */
+  readonly resolves: boolean;
 };
+
+/** The names of a rowid, as far as no column has them. The first is the one that SQLite's changesets know. */
+export const rowidNames: readonly string[] = ["_rowid_", "rowid", "oid"];
+
+/** Names of what travels of a row: one without key is known by its rowid, which stands first. */
+export function travellingColumns({ rowid, columns }: TableFacts): readonly string[] {
+  return rowid === undefined ? columns : [rowid, ...columns];
+}
+
+/** For each of them its place in the key. */
+export function travellingKey({ rowid, primaryKey }: TableFacts): Uint8Array {
+  return Uint8Array.from(rowid === undefined ? primaryKey : [1, ...primaryKey]);
+}
 
 export class SchemaFacts {
   readonly #list: StatementSync;
   readonly #columns: StatementSync;
   readonly #sql: StatementSync;
+  readonly #keyIndex: StatementSync;
   readonly #triggers: StatementSync;
   readonly #shadowList: StatementSync;
-  #shadows: ReadonlySet<string> | undefined;
+  #shadows: ReadonlyMap<string, string> | undefined;
   readonly #factsByName = new Map<string, TableFacts | undefined>();
 
   /** Statements of our own: to be used as ourselves (authorizer.ts). */
   constructor(db: DatabaseSync) {
     this.#list = db.prepare("SELECT type, wr FROM pragma_table_list(?) WHERE schema = 'main'");
-    this.#shadowList = db.prepare(
-      "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'",
-    );
+    this.#shadowList = db.prepare(shadowList);
     this.#columns = db.prepare(
       'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)',
     );
+    this.#keyIndex = db.prepare("SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'");
     this.#sql = db.prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?");
     this.#triggers = db.prepare(
-      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY rowid",
     );
   }
 
@@ -52,11 +68,9 @@ export class SchemaFacts {
     this.#factsByName.clear();
   }
 
-  /** Names of the ordinary tables in which virtual tables keep what they have. */
-  get shadows(): ReadonlySet<string> {
-    this.#shadows ??= new Set(
-      (this.#shadowList.all() as unknown as string[][]).map(([name]) => name!),
-    );
+  /** The ordinary tables in which virtual tables keep what they have, and the name of the virtual one. */
+  get shadows(): ReadonlyMap<string, string> {
+    this.#shadows ??= shadowsOf(this.#shadowList.all() as unknown as [string, string][]);
     return this.#shadows;
   }
 
@@ -75,7 +89,9 @@ export class SchemaFacts {
     const stored = rows.filter(([, , , , hidden]) => hidden === 0n);
     const key = stored.filter(([, , , pk]) => pk > 0n);
     const withoutRowid = found[1] === 1n;
-    const isRowid = key.length === 1 && key[0]![1].toUpperCase() === "INTEGER";
+    // A key that is the rowid has no index.
+    const isRowid = key.length === 1 && this.#keyIndex.get(name) === undefined;
+    const names = new Set(rows.map(([column]) => column.toLowerCase()));
     const sql = String((this.#sql.get(name) as unknown as [string] | undefined)?.[0] ?? "");
     return {
       name,
@@ -83,36 +99,55 @@ export class SchemaFacts {
       primaryKey: stored.map(([, , , pk]) => Number(pk)),
       isVirtual: found[0] === "virtual",
       hasKey: key.length > 0,
+      rowid: key.length > 0 ? undefined : rowidNames.find((each) => !names.has(each)),
+      hidesRowid: key.length > 0 && !withoutRowid && !isRowid,
       nullableKey:
         withoutRowid || isRowid
           ? []
           : key.filter(([, , not]) => not === 0n).map(([column]) => column),
       isAutoincrement: isRowid && /\bAUTOINCREMENT\b/i.test(sql),
-      ...this.#triggersOf(name, sql),
+      ...this.#conflictsOf(name, sql),
     };
   }
 
-  #triggersOf(table: string, sql: string): Pick<TableFacts, "deletingTrigger" | "replaces"> {
-    const triggers = this.#triggers.all(table) as unknown as [string, string][];
+  /** Of a table, in the order in which they were made. */
+  triggersOf(table: string): { readonly name: string; readonly sql: string }[] {
+    const rows = this.#triggers.all(table) as unknown as [string, string][];
+    return rows.map(([name, sql]) => ({ name, sql }));
+  }
+
+  #conflictsOf(table: string, sql: string): Pick<TableFacts, "replaces" | "resolves"> {
+    const triggers = this.triggersOf(table);
     return {
-      deletingTrigger: triggers.find(([, text]) => deletes(text))?.[0],
-      replaces: mayReplace(sql) || triggers.some(([, text]) => mayReplace(text)),
+      replaces: mayReplace(sql) || triggers.some((trigger) => mayReplace(trigger.sql)),
+      resolves: /\bCONFLICT\b/i.test(sql),
     };
   }
+}
+
+const shadowList =
+  "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type IN ('shadow', 'virtual')";
+
+/** The ordinary tables in which virtual tables keep what they have, and the name of the virtual one. */
+export function shadowsIn(db: DatabaseSync): Map<string, string> {
+  return shadowsOf(db.prepare(shadowList).all() as unknown as [string, string][]);
+}
+
+/** SQLite's rule: a shadow table is named after its virtual table, `_`, and what it is for. */
+function shadowsOf(tables: readonly [string, string][]): Map<string, string> {
+  const virtual = tables.filter(([, type]) => type === "virtual").map(([name]) => name);
+  const owned = new Map<string, string>();
+  for (const [name, type] of tables) {
+    if (type !== "shadow") continue;
+    const [owner] = virtual
+      .filter((each) => name.toLowerCase().startsWith(`${each.toLowerCase()}_`))
+      .sort((a, b) => b.length - a.length);
+    owned.set(name, owner ?? name);
+  }
+  return owned;
 }
 
 /** Whether the word stands there. Too careful rather than too bold: it may be the function. */
 export function mayReplace(sql: string): boolean {
   return /\bREPLACE\b/i.test(sql);
-}
-
-/** Whether the body of a trigger has the word DELETE. Too careful rather than too bold: it may stand in a text. */
-function deletes(sql: string): boolean {
-  const body = /\bBEGIN\b([\s\S]*)$/i.exec(sql)?.[1] ?? sql;
-  return /\bDELETE\b/i.test(body);
-}
-
-/** Whether a statement asks for some rows without saying which come first. */
-export function limitsWithoutOrder(sql: string): boolean {
-  return parseScript(sql).some(({ text }) => /\bLIMIT\b/i.test(text) && !/\bORDER\b/i.test(text));
 }

@@ -8,6 +8,7 @@
  */
 
 import { constants, type DatabaseSync } from "node:sqlite";
+import { shadowsIn } from "./schema-facts.ts";
 
 /** What a statement was compiled to do, triggers and foreign key actions included. */
 export type Use = {
@@ -25,6 +26,8 @@ export class Selection {
   readonly #db: DatabaseSync;
   readonly #chosen: ReadonlySet<string>;
   #tables: readonly Found[] | undefined;
+  /** Of tables in which virtual ones keep what they have: which is the virtual one. */
+  #owners: ReadonlyMap<string, string> | undefined;
   #written = new Set<string>();
   #read = new Set<string>();
   #alters = false;
@@ -35,7 +38,8 @@ export class Selection {
   }
 
   has(table: string): boolean {
-    return this.#chosen.has(table.toLowerCase());
+    this.#owners ??= shadowsIn(this.#db);
+    return this.#chosen.has((this.#owners.get(table) ?? table).toLowerCase());
   }
 
   /** Chosen tables that exist, in lower case. */
@@ -53,6 +57,7 @@ export class Selection {
   /** The schema has changed. */
   forget(): void {
     this.#tables = undefined;
+    this.#owners = undefined;
   }
 
   /** For the connection's authorizer. */

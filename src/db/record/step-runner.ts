@@ -3,7 +3,8 @@
  * same pages.
  *
  *   changeset   applied by SQLite; triggers do nothing (what they did on the leader is among the rows), foreign keys
- *               and CHECKs were satisfied there; any conflict means that this copy differs
+ *               and CHECKs were satisfied there; any conflict means that this copy differs. Rows of tables in which
+ *               virtual tables keep what they have are among them
  *   statement   run again, with the answers of clock and chance that it had; its triggers fire
  *   sequence    the counter of AUTOINCREMENT
  *
@@ -15,12 +16,16 @@
 
 import { constants, type DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
+import { decodeChangeset } from "../../changes/changeset.ts";
 import type { RecordedStatement, Step } from "../../changes/steps.ts";
 import { vacuum } from "../position-table.ts";
 import { bindArguments, bindingPlan } from "../sql/arguments.ts";
+import { quoted } from "../sql/quoted.ts";
 import { toValue } from "../sql/request.ts";
 import { parametersOf } from "../sql/tokenizer.ts";
 import { Outside } from "./outside.ts";
+import { applyByRowid } from "./rows/rowid-rows.ts";
+import { rowidNames, SchemaFacts } from "./schema-facts.ts";
 import type { Selection } from "./selection.ts";
 
 /** By the numbers of sqlite3changeset_apply; `node:sqlite` does not name all of them. */
@@ -35,6 +40,17 @@ const conflictNames: Readonly<Record<number, string>> = {
 /** Compiled statements kept. */
 const preparedMax = 512;
 
+/** What applying rows must know of a table. */
+type Target = {
+  /** SQL of all its triggers, if one of them deletes: deleting cannot be suppressed, so they must be away. */
+  readonly triggers: readonly { readonly name: string; readonly sql: string }[];
+  /** Set where SQLite would take a column for the rowid. */
+  readonly rowid: string | undefined;
+  readonly columns: readonly string[];
+  /** A virtual table keeps what it has there. */
+  readonly isShadow: boolean;
+};
+
 type Prepared = { readonly call: StatementSync; readonly plan: ReturnType<typeof bindingPlan> };
 
 /** Of one connection, whose authorizer it takes. */
@@ -48,6 +64,11 @@ export class StepRunner {
   #mute = false;
   #foreignKeys = false;
   #ignoreChecks = false;
+  readonly #facts: SchemaFacts;
+  /** Until the schema changes. */
+  readonly #targets = new Map<string, Target>();
+  /** Rows came in under virtual tables, which may remember what was there before. */
+  #isStale = false;
 
   /** Set where only the rows of some tables are kept. */
   readonly #selection: Selection | undefined;
@@ -57,6 +78,7 @@ export class StepRunner {
     this.#selection = selection;
     this.#beforeCommit = beforeCommit;
     this.#outside = new Outside(db);
+    this.#facts = new SchemaFacts(db);
     db.exec("PRAGMA temp_store = MEMORY; CREATE TEMP TABLE paceline_rowid(x)");
     this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
     db.setAuthorizer((...[action, first, , , origin]) => {
@@ -96,26 +118,91 @@ export class StepRunner {
   #apply(bytes: Uint8Array): void {
     this.begin(false);
     this.#setIgnoreChecks(true);
-    let conflict = 0;
+    const tables = this.#tablesIn(bytes).map((name) => ({ name, ...this.#targetOf(name) }));
+    const triggers = tables.flatMap((table) => table.triggers);
+    for (const { name } of triggers) this.#db.exec(`DROP TRIGGER main.${quoted(name)}`);
+    this.#isStale ||= tables.some((table) => table.isShadow);
+    const shadowed = tables.filter((table) => table.rowid !== undefined);
+    const left = new Set(shadowed.map(({ name }) => name));
     this.#mute = true;
+    // Tables in which virtual ones keep what they have are closed to SQL otherwise.
+    this.#db.enableDefensive(false);
+    try {
+      this.#applyBySqlite(bytes, (table) => !left.has(table) && this.#wants(table));
+      const changes = left.size === 0 ? [] : decodeChangeset(bytes);
+      for (const each of changes) {
+        const target = shadowed.find(({ name }) => name === each.table);
+        if (target !== undefined) applyByRowid(this.#db, target, each.changes);
+      }
+    } finally {
+      this.#mute = false;
+      this.#db.enableDefensive(true);
+    }
+    for (const { sql } of triggers) this.#db.exec(sql);
+  }
+
+  #applyBySqlite(bytes: Uint8Array, filter: (table: string) => boolean): void {
+    let conflict = 0;
     try {
       const onConflict = (type: number) => {
         conflict = type;
         return constants.SQLITE_CHANGESET_ABORT;
       };
-      const selection = this.#selection;
-      const filter = selection && { filter: (table: string) => selection.has(table) };
-      if (this.#db.applyChangeset(bytes, { onConflict, ...filter })) return;
+      if (this.#db.applyChangeset(bytes, { onConflict, filter })) return;
     } catch (cause) {
       throw new CorruptionError(`rows cannot be applied: ${messageOf(cause)}`, { cause });
-    } finally {
-      this.#mute = false;
     }
     throw new CorruptionError(`rows cannot be applied: ${conflictNames[conflict] ?? conflict}`);
   }
 
+  #wants(table: string): boolean {
+    return this.#selection?.has(table) ?? true;
+  }
+
+  /** Names of the tables that rows are of, by a look that applies none of them. */
+  #tablesIn(bytes: Uint8Array): string[] {
+    const names = new Set<string>();
+    this.#applyBySqlite(bytes, (table) => {
+      if (this.#wants(table)) names.add(table);
+      return false;
+    });
+    return [...names];
+  }
+
+  #targetOf(table: string): Target {
+    const known = this.#targets.get(table);
+    if (known !== undefined) return known;
+    const facts = this.#facts.of(table);
+    if (facts === undefined)
+      throw new CorruptionError(`rows are of table ${table}, which is not here`);
+    const triggers = this.#facts.triggersOf(table);
+    const target = {
+      triggers: triggers.some(({ sql }) => /\bDELETE\b/i.test(sql)) ? triggers : [],
+      rowid: facts.rowid === rowidNames[0] ? undefined : facts.rowid,
+      columns: facts.columns,
+      isShadow: this.#facts.shadows.has(table),
+    };
+    this.#targets.set(table, target);
+    return target;
+  }
+
+  /** A statement is about to run, which may change the schema. */
+  #forgetTables(): void {
+    this.#targets.clear();
+    this.#facts.forget();
+    if (!this.#isStale) return;
+    this.#isStale = false;
+    this.#db.enableDefensive(false);
+    this.#db.exec("PRAGMA writable_schema = RESET");
+    this.#db.enableDefensive(true);
+  }
+
   #repeat(statement: RecordedStatement): void {
     const { sql, failed } = statement;
+    if (statement.isUnsure) {
+      throw new CorruptionError(`a statement may do something else here: ${sql.slice(0, 200)}`);
+    }
+    this.#forgetTables();
     if (/^\s*VACUUM\b/i.test(sql)) return this.#vacuum(sql);
     this.begin(statement.foreignKeys);
     this.#setIgnoreChecks(false);

@@ -11,12 +11,15 @@
  */
 
 import type { RecordedTransaction, Step } from "../../changes/steps.ts";
-import type { TableFacts } from "./schema-facts.ts";
+import { type TableFacts, travellingColumns } from "./schema-facts.ts";
+
+/** Who sees the rows of a table change: SQLite's sessions, or triggers of ours. */
+export type Watcher = "session" | "triggers";
 
 /** Gives what was changed since it was made, as a changeset. */
 export interface RowCollector {
-  /** Rows of this table may change from now on. */
-  watch(facts: TableFacts): void;
+  /** Rows of this table may change from now on. Until the end by the watcher that was named first. */
+  watch(facts: TableFacts, by: Watcher): void;
   collect(): Uint8Array;
   close(): void;
 }
@@ -37,19 +40,26 @@ export class Track {
   #marks: number[] = [];
   #rows: RowCollector | undefined;
   /** Tables that may have changed since the collector was made. */
-  readonly #tables = new Map<string, TableFacts>();
+  readonly #tables = new Map<string, { readonly facts: TableFacts; readonly by: Watcher }>();
 
   constructor(collector: () => RowCollector) {
     this.#collector = collector;
   }
 
   /** Rows of these tables travel as rows. */
-  watch(tables: readonly TableFacts[]): void {
+  watch(tables: readonly TableFacts[], watcherOf: (facts: TableFacts) => Watcher): void {
+    const wanted = tables.map((facts) => ({ facts, by: watcherOf(facts) }));
+    // What a session sees cannot be seen by triggers; the other way round a session sees enough.
+    const isBlind = wanted.some(
+      ({ facts, by }) => by === "session" && this.#tables.get(facts.name)?.by === "triggers",
+    );
+    if (isBlind) this.cut();
     this.#rows ??= this.#collector();
-    for (const facts of tables) {
-      if (this.#tables.get(facts.name) === facts) continue;
-      this.#tables.set(facts.name, facts);
-      this.#rows.watch(facts);
+    for (const { facts, by } of wanted) {
+      const known = this.#tables.get(facts.name);
+      if (known?.facts === facts) continue;
+      this.#tables.set(facts.name, { facts, by });
+      this.#rows.watch(facts, by);
     }
   }
 
@@ -60,7 +70,8 @@ export class Track {
     const bytes = rows.collect();
     this.#endRows();
     if (bytes.byteLength > 0) {
-      this.#pieces.push({ type: "rows", bytes, tables: [...this.#tables.values()] });
+      const tables = [...this.#tables.values()].map(({ facts }) => facts);
+      this.#pieces.push({ type: "rows", bytes, tables });
     }
     this.#tables.clear();
   }
@@ -149,8 +160,7 @@ function withNames({ bytes, tables }: Rows, named: Map<string, TableFacts>): Ste
     if (known?.columns.join("\0") === facts.columns.join("\0")) continue;
     named.set(facts.name, facts);
     // Rows of a table without key are keyed by their rowid, which stands first.
-    const columns = facts.hasKey ? facts.columns : ["_rowid_", ...facts.columns];
-    steps.push({ type: "table", table: facts.name, columns });
+    steps.push({ type: "table", table: facts.name, columns: travellingColumns(facts) });
   }
   steps.push({ type: "changeset", bytes });
   return steps;

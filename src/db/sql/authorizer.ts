@@ -103,6 +103,18 @@ export type Control = {
 /** A PRAGMA that was asked for. */
 export type PragmaCall = { readonly name: string; readonly value: string | undefined };
 
+/** What a statement looks at. Rows found by a SELECT come in an order that only the plan of this copy decides. */
+export type Reads = {
+  /** It, a trigger or a foreign key action has a SELECT; VALUES with several rows is one too. */
+  selects: boolean;
+  /** It reads a column of a table. */
+  columns: boolean;
+  /** Tables of which it reads the rowid, where that is no column. */
+  readonly rowids: Set<string>;
+  /** The table that it makes. */
+  creates: string | undefined;
+};
+
 /** What a statement does, as SQLite says while it compiles it. */
 export type Trace = {
   control: Control | undefined;
@@ -119,9 +131,11 @@ export type Trace = {
   readonly functions: Set<string>;
   /** What it reads that is not the same on every node. */
   readsPhysical: string | undefined;
+  readonly reads: Reads;
 };
 
 export function newTrace(): Trace {
+  const reads = { selects: false, columns: false, rowids: new Set<string>(), creates: undefined };
   return {
     ...{
       control: undefined,
@@ -130,7 +144,7 @@ export function newTrace(): Trace {
       upkeep: undefined,
       inserts: false,
     },
-    ...{ touched: new Set(), functions: new Set(), readsPhysical: undefined },
+    ...{ touched: new Set(), functions: new Set(), readsPhysical: undefined, reads },
   };
 }
 
@@ -161,13 +175,14 @@ export class Authorizer {
   /** `names` are, as far as the action has them: two arguments, the schema, and the trigger or view that asks. */
   readonly decide = (action: number, ...names: (string | null)[]): number => {
     const [first = null, second = null, schema = null, origin = null] = names;
-    if (origin !== null) this.isIndirect = true;
-    this.#note(action, first ?? "", second ?? "", origin);
+    const isOurs = origin?.startsWith(ownTriggerPrefix) === true;
+    if (origin !== null && !isOurs) this.isIndirect = true;
+    if (!isOurs) this.#note(action, first ?? "", second ?? "", origin);
     if (this.#trusted) return constants.SQLITE_OK;
     if (this.vacuuming && (action !== constants.SQLITE_ATTACH || first === "")) {
       return constants.SQLITE_OK;
     }
-    if (origin?.startsWith(ownTriggerPrefix) && schema === "temp") return constants.SQLITE_OK;
+    if (isOurs && schema === "temp") return constants.SQLITE_OK;
     if (action === constants.SQLITE_READ && this.#hides(first ?? "")) return constants.SQLITE_DENY;
     const isTemporary = schema === "temp" && !schemaUpkeep.has(action);
     if (allowedActions.has(action) && !isTemporary) return constants.SQLITE_OK;
@@ -223,6 +238,14 @@ export class Authorizer {
         break;
       case constants.SQLITE_READ:
         if (schemaTables.has(first)) trace.readsPhysical = first;
+        trace.reads.columns = true;
+        if (second === "ROWID") trace.reads.rowids.add(first);
+        break;
+      case constants.SQLITE_SELECT:
+        trace.reads.selects = true;
+        break;
+      case constants.SQLITE_CREATE_TABLE:
+        trace.reads.creates = first;
         break;
     }
   }

@@ -13,18 +13,17 @@
  * The triggers are made when a table is first written and removed before the schema changes, so they follow it. A
  * rollback takes changelog and triggers back with everything else.
  *
- * Not seen by triggers: rows deleted by REPLACE (unless triggers are recursive). The recorder lets such statements
- * travel as they are.
+ * Not seen by triggers: rows deleted by REPLACE (unless triggers are recursive). The recorder leaves such statements to
+ * a session.
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import type { RowChange, TableChanges } from "../../changes/changeset.ts";
-import { encodeChangeset } from "../../changes/encode-changeset.ts";
-import { type SqlValue, sameValue } from "../../changes/values.ts";
-import { ownTriggerPrefix } from "../sql/authorizer.ts";
-import { quoted } from "../sql/quoted.ts";
-import type { TableFacts } from "./schema-facts.ts";
-import type { RowCollector } from "./track.ts";
+import type { RowChange, TableChanges } from "../../../changes/changeset.ts";
+import { encodeChangeset } from "../../../changes/encode-changeset.ts";
+import { type SqlValue, sameValue } from "../../../changes/values.ts";
+import { ownTriggerPrefix } from "../../sql/authorizer.ts";
+import { quoted } from "../../sql/quoted.ts";
+import { type TableFacts, travellingColumns, travellingKey } from "../schema-facts.ts";
 
 const notes = { was: 0n, came: 1n, went: 2n } as const;
 
@@ -32,9 +31,9 @@ const notes = { was: 0n, came: 1n, went: 2n } as const;
 type Watched = {
   readonly facts: TableFacts;
   readonly log: string;
-  /** In changeset order; a table without key is keyed by its rowid, which stands first. */
+  /** In changeset order, as SQL has them. */
   readonly columns: readonly string[];
-  readonly primaryKey: readonly number[];
+  readonly primaryKey: Uint8Array;
 };
 
 type Noted = { came: number; went: number; was: SqlValue[] | undefined; key: SqlValue[] };
@@ -44,24 +43,26 @@ export class TriggerLog {
   readonly #db: DatabaseSync;
   readonly #watchedByName = new Map<string, Watched>();
   readonly #exists: StatementSync;
+  readonly #prefix: string;
   #count = 0;
 
-  constructor(db: DatabaseSync) {
+  /** `name` tells several logs of one connection apart. */
+  constructor(db: DatabaseSync, name: string) {
     this.#db = db;
+    this.#prefix = `${ownTriggerPrefix}${name}`;
     db.exec("PRAGMA temp_store = MEMORY");
     this.#exists = db.prepare("SELECT 1 FROM sqlite_temp_schema WHERE name = ?");
   }
 
-  /** Rows touched from now on; what was noted before is forgotten. */
-  open(): RowCollector {
+  get isWatching(): boolean {
+    return this.#watchedByName.size > 0;
+  }
+
+  /** What was noted before is forgotten. */
+  clear(): void {
     for (const { log } of this.#watchedByName.values()) {
       if (this.#has(log)) this.#db.exec(`DELETE FROM temp.${log}`);
     }
-    return {
-      watch: (facts) => this.#watch(facts),
-      collect: () => this.#collect(),
-      close: () => {},
-    };
   }
 
   /** The schema is about to change. */
@@ -70,11 +71,12 @@ export class TriggerLog {
     this.#watchedByName.clear();
   }
 
-  #watch(facts: TableFacts): void {
+  /** Rows of this table are noted from now on. */
+  watch(facts: TableFacts): void {
     const known = this.#watchedByName.get(facts.name);
     if (known?.facts === facts && this.#has(known.log)) return;
     if (known !== undefined) this.#remove(known);
-    const watched = watchedOf(facts, `${ownTriggerPrefix}${++this.#count}`);
+    const watched = watchedOf(facts, `${this.#prefix}${++this.#count}`);
     this.#db.exec(triggersOf(watched));
     this.#watchedByName.set(facts.name, watched);
   }
@@ -91,13 +93,14 @@ export class TriggerLog {
     return this.#exists.get(log) !== undefined;
   }
 
-  #collect(): Uint8Array {
+  /** Rows of these tables that changed since `clear`, as a changeset. */
+  collect(names: ReadonlySet<string>): Uint8Array {
     const tables: TableChanges[] = [];
     for (const watched of this.#watchedByName.values()) {
-      if (!this.#has(watched.log)) continue;
-      const changes = this.#changesOf(watched);
-      const primaryKey = Uint8Array.from(watched.primaryKey);
       const table = watched.facts.name;
+      if (!names.has(table) || !this.#has(watched.log)) continue;
+      const changes = this.#changesOf(watched);
+      const { primaryKey } = watched;
       if (changes.length > 0) tables.push({ format: "changeset", table, primaryKey, changes });
     }
     return encodeChangeset(tables);
@@ -119,9 +122,9 @@ export class TriggerLog {
       else if (note === notes.went) noted.went++;
       else noted.was ??= values;
     }
-    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${columnName(c)} IS ?`);
+    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${c} IS ?`);
     const now = this.#db.prepare(
-      `SELECT ${columns.map(columnName).join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
+      `SELECT ${columns.join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
     );
     return [...notedByKey.values()].flatMap((noted) => {
       const row = now.get(...(noted.key as SQLInputValue[]));
@@ -133,7 +136,7 @@ export class TriggerLog {
 function changeOf(
   { came, went, was }: Noted,
   now: SqlValue[] | undefined,
-  primaryKey: readonly number[],
+  primaryKey: Uint8Array,
 ): RowChange[] {
   const wasThere = (now === undefined ? 0 : 1) - came + went > 0;
   const indirect = false;
@@ -151,19 +154,20 @@ function changeOf(
 }
 
 function watchedOf(facts: TableFacts, log: string): Watched {
-  if (facts.hasKey) return { facts, log, columns: facts.columns, primaryKey: facts.primaryKey };
-  const columns = ["_rowid_", ...facts.columns];
-  return { facts, log, columns, primaryKey: columns.map((_, i) => (i === 0 ? 1 : 0)) };
+  const isRowid = (at: number) => at === 0 && facts.rowid !== undefined;
+  // Quoted, the rowid might be taken for a column.
+  const columns = travellingColumns(facts).map((name, at) => (isRowid(at) ? name : quoted(name)));
+  return { facts, log, columns, primaryKey: travellingKey(facts) };
 }
 
 function triggersOf({ facts, log, columns, primaryKey }: Watched): string {
   const cells = columns.map((_, i) => `c${i}`).join();
-  const all = (row: "old" | "new") => columns.map((name) => `${row}.${columnName(name)}`).join();
+  const all = (row: "old" | "new") => columns.map((name) => `${row}.${name}`).join();
   const keyOnly = (row: "old" | "new") =>
-    columns.map((name, i) => (primaryKey[i]! > 0 ? `${row}.${columnName(name)}` : "NULL")).join();
+    columns.map((name, i) => (primaryKey[i]! > 0 ? `${row}.${name}` : "NULL")).join();
   const moved = columns
     .filter((_, i) => primaryKey[i]! > 0)
-    .map((name) => `old.${columnName(name)} IS NOT new.${columnName(name)}`)
+    .map((name) => `old.${name} IS NOT new.${name}`)
     .join(" OR ");
   const note = (what: keyof typeof notes, values: string) =>
     `INSERT INTO ${log}(note, ${cells}) VALUES (${notes[what]}, ${values});`;
@@ -190,9 +194,4 @@ function nameOf(key: readonly SqlValue[]): string {
     if (value instanceof Uint8Array) return `b${Buffer.from(value).toString("hex")}`;
     return typeof value === "string" ? `t${value}` : value;
   });
-}
-
-/** Quoted, `_rowid_` would be a column of that name. */
-function columnName(name: string): string {
-  return name === "_rowid_" ? name : quoted(name);
 }

@@ -1,18 +1,13 @@
-/** Rows as SQLite's session extension sees them. */
+/** Rows as SQLite's session extension sees them: of tables that have a primary key. */
 
 import type { DatabaseSync, Session } from "node:sqlite";
-import { decodeChangeset } from "../../changes/changeset.ts";
-import { encodeChangeset } from "../../changes/encode-changeset.ts";
-import type { RowCollector } from "./track.ts";
-
+import { decodeChangeset } from "../../../changes/changeset.ts";
+import { encodeChangeset } from "../../../changes/encode-changeset.ts";
 /** Which tables' rows are wanted; undefined is all. */
 export type TableFilter = ((table: string) => boolean) | undefined;
 
-/**
- * Of all tables that have a primary key. What a virtual table keeps in ordinary tables may be written late, while
- * other statements run; so it is filtered out of what was collected, not kept from being collected.
- */
-export class SessionRows implements RowCollector {
+/** What virtual tables still hold back is written out when the rows are collected: SQLite sets a savepoint then. */
+export class SessionRows {
   readonly #session: Session;
   readonly #filter: () => TableFilter;
 
@@ -20,8 +15,6 @@ export class SessionRows implements RowCollector {
     this.#session = db.createSession();
     this.#filter = filter;
   }
-
-  watch(): void {}
 
   collect(): Uint8Array {
     const bytes = this.#session.changeset();
