@@ -131,6 +131,23 @@ for (const way of ways) {
     else assert.match(pair.run(reading)[0]!, /all names of the rowid.*"BLOCKED"/);
   });
 
+  test(`${way}: a full text index that finds rows by a hidden rowid is refused`, () => {
+    const pair = new Pair(way);
+    pair.each(
+      "CREATE TABLE h(k TEXT PRIMARY KEY NOT NULL)",
+      "INSERT INTO h VALUES ('zeta')",
+      "CREATE VIRTUAL TABLE e USING fts5(k, content='h')",
+      "CREATE TABLE own(id INTEGER PRIMARY KEY, v)",
+      "INSERT INTO own VALUES (7, 'plan')",
+      "CREATE VIRTUAL TABLE eo USING fts5(v, content=[own], content_rowid=id)",
+      "INSERT INTO eo(eo) VALUES ('rebuild')",
+    );
+    pair.assertEqual();
+    const rebuild = unit("INSERT INTO e(e) VALUES ('rebuild')");
+    if (way === "changes --into") assert.throws(() => pair.run(rebuild), /may do something else/);
+    else assert.match(pair.run(rebuild)[0]!, /give it an INTEGER PRIMARY KEY.*"BLOCKED"/);
+  });
+
   test(`${way}: a number that is noted for a row that does not come`, () => {
     const pair = new Pair(way);
     pair.each(

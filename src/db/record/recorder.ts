@@ -307,6 +307,11 @@ export class Recorder {
   /** Undefined: the rows can. Empty: nobody wants them. */
   #whyNotRows({ shape, touched, statement }: Compiled): string | undefined {
     if (shape.kind !== "change") return `it is of the schema: ${shape.kind}`;
+    for (const name of touched) {
+      const of = this.#facts.of(name)?.indexOf;
+      if (of !== undefined)
+        return `index ${name} goes by the rowid of ${of}, which copies do not share: give it an INTEGER PRIMARY KEY`;
+    }
     const chosen = this.#touched.filter((facts) => this.#isChosen(facts));
     if (chosen.length === 0 && touched.length > 0 && this.#tables !== undefined) return "";
     for (const facts of chosen) {

@@ -17,6 +17,8 @@ export type TableFacts = {
   readonly rowid: string | undefined;
   /** Its rowid is neither a column nor what its rows are known by: it may differ between copies. */
   readonly hidesRowid: boolean;
+  /** A full text index of this table, whose rows it finds by a rowid that may differ between copies. */
+  readonly indexOf: string | undefined;
   /** Columns of the key that may hold NULL: rows that have one there are left out of changesets. */
   readonly nullableKey: readonly string[];
   readonly isAutoincrement: boolean;
@@ -44,6 +46,7 @@ export class SchemaFacts {
   readonly #columns: StatementSync;
   readonly #sql: StatementSync;
   readonly #keyIndex: StatementSync;
+  readonly #view: StatementSync;
   readonly #triggers: StatementSync;
   readonly #shadowList: StatementSync;
   #shadows: ReadonlyMap<string, string> | undefined;
@@ -55,6 +58,9 @@ export class SchemaFacts {
     this.#shadowList = db.prepare(shadowList);
     this.#columns = db.prepare(
       'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)',
+    );
+    this.#view = db.prepare(
+      "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ? COLLATE NOCASE",
     );
     this.#keyIndex = db.prepare("SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'");
     this.#sql = db.prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?");
@@ -101,6 +107,7 @@ export class SchemaFacts {
       hasKey: key.length > 0,
       rowid: key.length > 0 ? undefined : rowidNames.find((each) => !names.has(each)),
       hidesRowid: key.length > 0 && !withoutRowid && !isRowid,
+      indexOf: found[0] === "virtual" ? this.#indexedByRowid(sql) : undefined,
       nullableKey:
         withoutRowid || isRowid
           ? []
@@ -108,6 +115,18 @@ export class SchemaFacts {
       isAutoincrement: isRowid && /\bAUTOINCREMENT\b/i.test(sql),
       ...this.#conflictsOf(name, sql),
     };
+  }
+
+  /** Of FTS5's external content: a table whose hidden rowid the index uses, or a view that may name one. */
+  #indexedByRowid(sql: string): string | undefined {
+    const content = ftsOption(sql, "content");
+    if (content === undefined) return undefined;
+    const by = ftsOption(sql, "content_rowid") ?? "rowid";
+    const view = (this.#view.get(content) as unknown as [string] | undefined)?.[0];
+    if (view !== undefined) return /\b(?:_rowid_|rowid|oid)\b/i.test(view) ? content : undefined;
+    const facts = this.of(content);
+    const isColumn = facts?.columns.some((name) => name.toLowerCase() === by.toLowerCase());
+    return facts?.hidesRowid && !isColumn ? content : undefined;
   }
 
   /** Of a table, in the order in which they were made. */
@@ -123,6 +142,16 @@ export class SchemaFacts {
       resolves: /\bCONFLICT\b/i.test(sql),
     };
   }
+}
+
+/** Of the arguments of a virtual table, with or without quotes around it. Empty is as absent. */
+function ftsOption(sql: string, name: string): string | undefined {
+  const pattern = `\\b${name}\\s*=\\s*(?:'([^']*)'|"([^"]*)"|\`([^\`]*)\`|\\[([^\\]]*)\\]|(\\w+))`;
+  const found = new RegExp(pattern, "i")
+    .exec(sql)
+    ?.slice(1)
+    .find((text) => text !== undefined);
+  return found === "" ? undefined : found;
 }
 
 const shadowList =

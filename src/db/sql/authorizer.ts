@@ -104,7 +104,7 @@ export type Control = {
 export type PragmaCall = { readonly name: string; readonly value: string | undefined };
 
 /** What a statement looks at. Rows found by a SELECT come in an order that only the plan of this copy decides. */
-export type Reads = {
+type Reads = {
   /** It, a trigger or a foreign key action has a SELECT; VALUES with several rows is one too. */
   selects: boolean;
   /** It reads a column of a table. */

@@ -11,7 +11,7 @@
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { type BindingPlan, bindingPlan } from "./arguments.ts";
-import { type Authorizer, newTrace, type Reads, type Trace } from "./authorizer.ts";
+import { type Authorizer, newTrace, type Trace } from "./authorizer.ts";
 import { plainShape, type Shape, shapeOf } from "./classify.ts";
 import { compiledShape } from "./compiled-shape.ts";
 import { quoted } from "./quoted.ts";
@@ -50,7 +50,7 @@ export type Compiled = {
   readonly functions: ReadonlySet<string>;
   /** What it reads that is not the same on every node. */
   readonly readsPhysical: string | undefined;
-  readonly reads: Reads;
+  readonly reads: Trace["reads"];
   /** PRAGMA integrity_check or quick_check, or a table of that name. */
   readonly checksTables: boolean;
 };
