@@ -8,7 +8,7 @@
 import type { Unit } from "../db/sql/request.ts";
 import type { Feed } from "../node/changes/feed.ts";
 import type { RollAnswer } from "../node/delay/roll-forward.ts";
-import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
+import type { DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -67,7 +67,7 @@ export interface Backend {
   isDelayed(): boolean;
   /** What the cluster lost and this node has kept. */
   discarded(): readonly DiscardedManifest[];
-  discardedContents(name: string): Promise<DiscardedContents | undefined>;
+  discardedContents(name: string): AsyncIterable<Uint8Array> | undefined;
   /** Changes some settings of the cluster; resolves with all of them once they are in force. */
   configure(wanted: Readonly<Record<string, unknown>>): Promise<Settings>;
 

@@ -7,7 +7,7 @@ import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
 import { Feed } from "../node/changes/feed.ts";
 import type { RollAnswer } from "../node/delay/roll-forward.ts";
-import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
+import type { DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -157,7 +157,7 @@ export class NodeBackend implements Backend {
     return this.#running.parts.discarded.list();
   }
 
-  discardedContents(name: string): Promise<DiscardedContents | undefined> {
+  discardedContents(name: string): AsyncIterable<Uint8Array> | undefined {
     return this.#running.parts.discarded.read(name);
   }
 

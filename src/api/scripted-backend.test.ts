@@ -4,7 +4,7 @@ import { ClientError } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { RealClock } from "../host/clock.ts";
 import type { Feed } from "../node/changes/feed.ts";
-import type { DiscardedContents, DiscardedManifest } from "../node/discarded/discarded-store.ts";
+import type { DiscardedManifest } from "../node/discarded/discarded-store.ts";
 import type {
   ClusterStatus,
   NodeStatus,
@@ -164,7 +164,7 @@ export class ScriptedBackend implements Backend {
     return [];
   }
 
-  async discardedContents(): Promise<DiscardedContents | undefined> {
+  discardedContents(): AsyncIterable<Uint8Array> | undefined {
     return undefined;
   }
 

@@ -59,8 +59,8 @@ export class ClusterView {
   /** URLs of nodes of other clusters, each told once. */
   readonly #strangers = new Set<string>();
   /** Wakes those that wait for something to change. */
-  #wake: () => void = () => {};
-  #changed: Promise<void> = Promise.resolve();
+  /** Of those who wait for a change. No promise that lives as long as an outage: it would keep all who ever waited. */
+  readonly #waiting = new Set<() => void>();
   /** Turns with each choice, so that equals take turns. */
   #turn = 0;
   #lastLeader: string | undefined;
@@ -70,7 +70,7 @@ export class ClusterView {
     this.#options = options;
     this.#clock = options.clock;
     for (const url of options.urls) this.#add(parseNodeUrl(url), true);
-    this.#renew();
+    this.#wake();
     this.#cancel = this.#clock.every(limits.watchHurryMs, () => this.#look());
     this.#look();
   }
@@ -145,13 +145,15 @@ export class ClusterView {
 
   /** Resolves when something has changed, or after `ms`. */
   async change(ms: number): Promise<void> {
-    const changed = this.#changed;
-    let cancel: Cancel = () => {};
-    const late = new Promise<void>((resolve) => {
-      cancel = this.#clock.after(ms, resolve);
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const cancel = this.#clock.after(ms, done);
+      this.#waiting.add(done);
     });
-    await Promise.race([changed, late]);
-    cancel();
   }
 
   get isClosed(): boolean {
@@ -221,7 +223,7 @@ export class ClusterView {
       before.appliedLsn !== seen.appliedLsn;
     if (seen.takesWrites && node === this.leader()) this.#follow(seen);
     else for (const { url } of before === undefined ? seen.members : []) this.#add(url, false);
-    if (hasChanged) this.#renew();
+    if (hasChanged) this.#wake();
   }
 
   /** The members are those that the leader knows. */
@@ -243,7 +245,7 @@ export class ClusterView {
     if (!isLate && !node.down) {
       node.down = true;
       this.#options.onEvent(`${node.seen?.id ?? node.url} does not answer: ${messageOf(error)}`);
-      this.#renew();
+      this.#wake();
     }
   }
 
@@ -282,10 +284,8 @@ export class ClusterView {
     return prefer.some((name) => name === seen?.id || name === host || name === hostname);
   }
 
-  #renew(): void {
-    this.#wake();
-    this.#changed = new Promise((resolve) => {
-      this.#wake = resolve;
-    });
+  /** Something has changed. */
+  #wake(): void {
+    for (const done of [...this.#waiting]) done();
   }
 }

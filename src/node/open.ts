@@ -145,7 +145,7 @@ export async function openNode(given: OpenOptions): Promise<RunningNode> {
     const applied = identity.witness ? log.base : appliedAtStart(log, database, rewind);
     if (others !== undefined) database.markDamaged(others);
     if (database.damage === undefined) await rewindRecord.remove(disk, dir);
-    const discarded = await DiscardedStore.open(disk, dir);
+    const discarded = await DiscardedStore.open(disk, dir, options.onEvent);
     const opened = { identity, log, database, applied, discarded, held, randomHex, unlock };
     running = assemble(options, opened);
     return running;

@@ -25,8 +25,9 @@ export function realDriver(options: {
   readonly readers: number;
   /** Tables whose rows are kept; all when undefined. */
   readonly tables?: readonly string[] | undefined;
+  onEvent?(line: string): void;
 }): DatabaseDriver {
-  const { statementMs, readers, tables } = options;
+  const { statementMs, readers, tables, onEvent } = options;
   return {
     lock: lockDirectory,
     exists: (dir) => existsSync(layoutOf(dir).db) || existsSync(layoutOf(dir).ready),
@@ -34,7 +35,11 @@ export function realDriver(options: {
     create: (dir, image) => Served.create(dir, image),
     genesisImage: makeGenesisImage,
     openReaders: (dir) =>
-      ReaderPool.open(readerMain, layoutOf(dir).db, readers, { statementMs, tables }),
+      ReaderPool.open(readerMain, layoutOf(dir).db, readers, {
+        statementMs,
+        tables,
+        ...(onEvent && { onEvent }),
+      }),
     spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
     contentOf: (dir) => contentOf(contentMain, layoutOf(dir).db),
     spawnReplay: () => ReplayProcess.spawn(writerMain, tables),

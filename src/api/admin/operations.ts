@@ -6,6 +6,7 @@
  * one that is not this server's own is refused [hostile-cases 25].
  */
 
+import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { formatAddress, isUnspecified, readAddress } from "../../base/address.ts";
 import { ClientError } from "../../base/errors.ts";
@@ -93,8 +94,10 @@ export function addOperationRoutes(app: FastifyInstance, backend: Backend): void
 
   app.get("/admin/discarded/:name", ours, async (request, reply) => {
     const { name } = request.params as { name: string };
-    const contents = discardedName.test(name) ? await backend.discardedContents(name) : undefined;
-    if (contents !== undefined) return sendJson(reply, 200, withNulls(contents));
+    const contents = discardedName.test(name) ? backend.discardedContents(name) : undefined;
+    if (contents !== undefined) {
+      return reply.type("application/json; charset=utf-8").send(Readable.from(contents));
+    }
     throw new ClientError("NOT_FOUND", `nothing was discarded here under ${name}`);
   });
 

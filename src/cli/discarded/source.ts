@@ -3,6 +3,8 @@
  * not.
  */
 
+import { Readable } from "node:stream";
+import { json } from "node:stream/consumers";
 import { RealDisk } from "../../host/disk.ts";
 import {
   type DiscardedContents,
@@ -37,7 +39,8 @@ class DirectorySource implements DiscardedSource {
 
   async read(name: string): Promise<DiscardedContents> {
     const store = await DiscardedStore.open(new RealDisk(), this.#dir);
-    return (await store.read(name)) ?? notThere(name);
+    const contents = store.read(name) ?? notThere(name);
+    return (await json(Readable.from(contents))) as DiscardedContents;
   }
 }
 

@@ -8,10 +8,19 @@
  *        4     4  number of the unit that runs, plus 1; 0 when none does
  *        8     4  1 when the statement works on whole tables (VACUUM, REINDEX, …), which may take long
  *
- * The file has no name: the parent opens it, removes it, and hands the descriptor over.
+ * The file has no name: the parent opens it, removes it, and hands the descriptor over. It is in memory where that can
+ * be had, so that a full disk does not keep processes from being started.
  */
 
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmdirSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -61,17 +70,44 @@ export class ProgressWriter {
   }
 }
 
-/** The parent's end: makes the file. */
+/** In the first place that takes it. Throws the system's error of the last one. */
+function openNameless(): number {
+  const places = process.platform === "linux" ? ["/dev/shm", tmpdir()] : [tmpdir()];
+  for (const [i, place] of places.entries()) {
+    try {
+      return openIn(mkdtempSync(join(place, "paceline-")));
+    } catch (error) {
+      if (i === places.length - 1) throw error;
+    }
+  }
+  throw new Error("there is no place for a file");
+}
+
+function openIn(dir: string): number {
+  const path = join(dir, "progress");
+  try {
+    const fd = openSync(path, "wx+");
+    unlinkSync(path);
+    return fd;
+  } finally {
+    rmdirSync(dir);
+  }
+}
+
+/** The parent's end: makes the file. Throws the system's error when there is none to be had. */
 export class ProgressFile {
   readonly fd: number;
   readonly #record = new Uint8Array(recordBytes);
   readonly #view = new DataView(this.#record.buffer);
 
   constructor() {
-    const dir = mkdtempSync(join(tmpdir(), "paceline-"));
-    this.fd = openSync(join(dir, "progress"), "wx+");
-    rmSync(dir, { recursive: true });
-    writeSync(this.fd, this.#record, 0, recordBytes, 0);
+    this.fd = openNameless();
+    try {
+      writeSync(this.fd, this.#record, 0, recordBytes, 0);
+    } catch (error) {
+      closeSync(this.fd);
+      throw error;
+    }
   }
 
   read(): Progress {

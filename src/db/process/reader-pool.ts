@@ -34,6 +34,8 @@ export type PoolOptions = {
   readonly statementMs?: number | undefined;
   /** Tables that may be read; all when undefined. */
   readonly tables?: readonly string[] | undefined;
+  /** A line for the operator. */
+  onEvent?(line: string): void;
 };
 
 /** A process that cannot open its database is replaced after a pause, longer each time. */
@@ -54,6 +56,9 @@ export class ReaderPool {
   /** Processes for stateless units that are always there. */
   readonly #size: number;
   readonly #statementMs: number;
+  readonly #onEvent: (line: string) => void;
+  /** Why no process could be started, as last told. */
+  #told: string | undefined;
   /** For stateless units. */
   readonly #readers = new Set<Reader>();
   /** Each with a session. */
@@ -82,6 +87,7 @@ export class ReaderPool {
     this.#file = { path, tables: options.tables };
     this.#size = size;
     this.#statementMs = options.statementMs ?? limits.statementMs;
+    this.#onEvent = options.onEvent ?? (() => {});
     for (let i = 0; i < size; i++) this.#readers.add(this.#spawn());
     this.#stopSpare = clock.after(spareDelayMs, () => this.#keepSpare());
   }
@@ -300,12 +306,16 @@ export class ReaderPool {
 
   #replace(wasReader: boolean): void {
     this.#reopenMs = reopenMinMs;
+    this.#told = undefined;
     if (wasReader && this.#readers.size < this.#size) this.#readers.add(this.#takeSpare());
     else this.#keepSpare();
   }
 
   /** The database cannot be opened. Nobody waits for that. */
   #replaceLater(why: string, wasReader: boolean): void {
+    if (why !== this.#told)
+      this.#onEvent(`a process for reads could not start: ${why}; trying again`);
+    this.#told = why;
     clock.after(this.#reopenMs, () => {
       if (this.#isClosed || !wasReader || this.#readers.size >= this.#size) return;
       this.#readers.add(this.#spawn());

@@ -3,6 +3,9 @@
  * SIGKILL is the only way to end a statement, and the process ends in no other way [D11].
  *
  * Descriptors of the child: 3 the channel, 4 the progress file.
+ *
+ * A process that the system does not let us start (no descriptors, no memory, no processes left) is one that is gone,
+ * told like any other a moment later: whoever started it degrades, and tries again after a pause.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -26,9 +29,10 @@ const clock = new RealClock();
 const nodeFlags = ["--disable-warning=ExperimentalWarning", "--disable-sigusr1"];
 
 export class SqlProcess {
-  readonly #child: ChildProcess;
-  readonly #channel: Channel;
-  readonly #progress: ProgressFile;
+  /** These three are undefined for a process that could not be started. */
+  readonly #child: ChildProcess | undefined;
+  readonly #channel: Channel | undefined;
+  readonly #progress: ProgressFile | undefined;
   readonly #listener: SqlProcessListener;
   /** Set once somebody decided that it ends. */
   #killedFor: string | undefined;
@@ -38,22 +42,30 @@ export class SqlProcess {
   /** Starts `main` (a module that calls runWriterChild or runReaderChild). Messages may be sent at once. */
   constructor(main: string, listener: SqlProcessListener) {
     this.#listener = listener;
-    this.#progress = new ProgressFile();
-    // The child is told whose it is: should we die before it has come up, it could not find out.
-    const args = [...nodeFlags, main, String(process.pid)];
-    this.#child = spawn(process.execPath, args, {
-      stdio: ["ignore", "ignore", "inherit", "pipe", this.#progress.fd],
-    });
-    const socket = this.#child.stdio[3] as Duplex;
+    try {
+      this.#progress = new ProgressFile();
+      // The child is told whose it is: should we die before it has come up, it could not find out.
+      const args = [...nodeFlags, main, String(process.pid)];
+      this.#child = spawn(process.execPath, args, {
+        stdio: ["ignore", "ignore", "inherit", "pipe", this.#progress.fd],
+      });
+    } catch (error) {
+      setImmediate(() => this.#gone(`it could not be started: ${messageOf(error)}`));
+      return;
+    }
+    const child = this.#child;
+    child.on("error", (error) => this.#gone(`it could not be started: ${messageOf(error)}`));
+    child.on("close", (code, signal) => this.#gone(`ended by ${signal ?? `exit ${code}`}`));
+    // Without descriptors there are no pipes either; "error" follows.
+    const socket = child.stdio?.[3] as Duplex | undefined;
+    if (socket === undefined) return;
     // A write to a process that was killed fails; what matters is told by "close".
     socket.on("error", () => {});
     this.#channel = new Channel(socket, (head, body) => listener.onMessage(head, body));
-    this.#child.on("error", (error) => this.#gone(messageOf(error)));
-    this.#child.on("close", (code, signal) => this.#gone(`ended by ${signal ?? `exit ${code}`}`));
   }
 
   get pid(): number | undefined {
-    return this.#child.pid;
+    return this.#child?.pid;
   }
 
   get isGone(): boolean {
@@ -61,13 +73,13 @@ export class SqlProcess {
   }
 
   send(message: unknown, body?: Uint8Array): void {
-    if (!this.#isGone && this.#killedFor === undefined) this.#channel.send(message, body);
+    if (!this.#isGone && this.#killedFor === undefined) this.#channel?.send(message, body);
   }
 
   /** Ends the process. `onGone` tells the first reason given. */
   kill(why: string): void {
     this.#killedFor ??= why;
-    if (!this.#isGone) this.#child.kill("SIGKILL");
+    if (!this.#isGone) this.#child?.kill("SIGKILL");
   }
 
   /**
@@ -82,11 +94,11 @@ export class SqlProcess {
     onLook: () => void = () => {},
   ): void {
     this.unwatch();
-    const deadline = new Deadline(this.#progress.read());
+    const deadline = new Deadline(this.#read());
     let lookedMs = clock.nowMs();
     this.#stopWatching = clock.every(limits.progressPollMs, () => {
       const nowMs = clock.nowMs();
-      const progress = this.#progress.read();
+      const progress = this.#read();
       onLook();
       const boundMs = statementMs(progress);
       const overrun = deadline.observe(progress, nowMs - lookedMs, boundMs);
@@ -102,12 +114,16 @@ export class SqlProcess {
     this.#stopWatching = () => {};
   }
 
+  #read(): Progress {
+    return this.#progress?.read() ?? { statements: 0, unit: undefined };
+  }
+
   #gone(why: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
     this.unwatch();
-    const progress = this.#progress.read();
-    this.#progress.close();
+    const progress = this.#read();
+    this.#progress?.close();
     this.#listener.onGone(this.#killedFor ?? why, progress);
   }
 }

@@ -80,14 +80,26 @@ export class DiscardedStore {
     this.#manifests = manifests;
   }
 
-  /** Of the data directory `dataDir`. Changes nothing there. */
-  static async open(disk: Disk, dataDir: string): Promise<DiscardedStore> {
+  /**
+   * Of the data directory `dataDir`. Changes nothing there. What cannot be read is told and left alone: it is there for
+   * people, and no reason for a node not to start.
+   */
+  static async open(
+    disk: Disk,
+    dataDir: string,
+    onEvent: (line: string) => void = () => {},
+  ): Promise<DiscardedStore> {
     const dir = `${dataDir}/discarded`;
     const names = (await disk.exists(dir)) ? await disk.list(dir) : [];
     const manifests: DiscardedManifest[] = [];
     for (const name of names.filter((each) => discardedName.test(each))) {
       const path = `${dir}/${name}/manifest.json`;
-      if (await disk.exists(path)) manifests.push(parseManifest(await disk.readFile(path), path));
+      if (!(await disk.exists(path))) continue;
+      try {
+        manifests.push(parseManifest(await disk.readFile(path), path));
+      } catch (error) {
+        onEvent(`what was discarded under ${name} is not listed: ${messageOf(error)}`);
+      }
     }
     return new DiscardedStore(disk, dir, manifests);
   }
@@ -97,21 +109,24 @@ export class DiscardedStore {
     return this.#manifests;
   }
 
-  /** Undefined when there is none of that name. */
-  async read(name: string): Promise<DiscardedContents | undefined> {
+  /**
+   * DiscardedContents as JSON, in pieces of a bounded size: they may be larger than memory, and nobody here looks into
+   * them. Undefined when there is none of that name.
+   */
+  read(name: string): AsyncIterable<Uint8Array> | undefined {
     const manifest = this.#manifests.find((each) => each.name === name);
-    if (manifest === undefined) return undefined;
-    const lines = async (file: string): Promise<unknown[]> => {
-      const text = new TextDecoder().decode(
-        await this.#disk.readFile(`${this.#dir}/${name}/${file}`),
-      );
-      return text.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as unknown]));
-    };
-    return {
-      manifest,
-      statements: await lines("statements.jsonl"),
-      changes: await lines("changes.jsonl"),
-    };
+    return manifest === undefined ? undefined : this.#contents(manifest);
+  }
+
+  async *#contents(manifest: DiscardedManifest): AsyncIterable<Uint8Array> {
+    const encoder = new TextEncoder();
+    yield encoder.encode(`{"manifest":${JSON.stringify(manifest)}`);
+    for (const what of ["statements", "changes"] as const) {
+      yield encoder.encode(`,"${what}":[`);
+      yield* joinedLines(this.#disk, `${this.#dir}/${manifest.name}/${what}.jsonl`);
+      yield encoder.encode("]");
+    }
+    yield encoder.encode("}");
   }
 
   /**
@@ -163,6 +178,28 @@ export class DiscardedStore {
     const others = this.#manifests.filter((each) => each.name !== name);
     this.#manifests = [...others, manifest].sort((a, b) => (a.name < b.name ? -1 : 1));
     return manifest;
+  }
+}
+
+const pieceBytes = 256 * 1024;
+const newline = 0x0a;
+const comma = 0x2c;
+
+/** Lines of JSON as the inside of an array. */
+async function* joinedLines(disk: Disk, path: string): AsyncIterable<Uint8Array> {
+  const file = await disk.open(path, "open");
+  try {
+    const size = await file.size();
+    for (let at = 0; at < size; ) {
+      const piece = await file.read(at, Math.min(pieceBytes, size - at));
+      if (piece.byteLength === 0) return;
+      at += piece.byteLength;
+      const ends = at === size && piece.at(-1) === newline;
+      const lines = ends ? piece.subarray(0, -1) : piece;
+      yield lines.map((byte) => (byte === newline ? comma : byte));
+    }
+  } finally {
+    await file.close();
   }
 }
 
@@ -236,6 +273,9 @@ function parseManifest(bytes: Uint8Array, path: string): DiscardedManifest {
   } catch (cause) {
     throw new CorruptionError(`${path} is not JSON: ${messageOf(cause)}`, { cause });
   }
-  if (value.format !== 1) throw new CorruptionError(`${path} has format ${value.format}`);
+  if (value?.format !== 1) throw new CorruptionError(`${path} has format ${value?.format}`);
+  if (value.name === undefined || !discardedName.test(value.name)) {
+    throw new CorruptionError(`${path} lacks its name`);
+  }
   return value as DiscardedManifest;
 }

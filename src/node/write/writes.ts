@@ -61,8 +61,8 @@ export class Writes {
   #renewSoon = false;
   /** A turn is running. */
   #turning = false;
-  /** Set while the lead is being handed over: nothing is started. */
-  #held = false;
+  /** How many have asked for nothing new to be started: a switchover and a node that leaves may overlap. */
+  #holders = 0;
   /** Fate of the newest entry proposed; what was read in the writer is true once it is committed. */
   #tail: Promise<void> = Promise.resolve();
   /** Position of what the writer sees: the newest entry proposed from it, or what it began with. */
@@ -164,13 +164,14 @@ export class Writes {
 
   /** Starts nothing new until `release`; resolves when all that was proposed has met its fate. */
   async hold(): Promise<void> {
-    this.#held = true;
+    this.#holders++;
     while (this.#turning) await this.#pause(1);
     await this.#tail.catch(() => {});
   }
 
   release(): void {
-    this.#held = false;
+    assert(this.#holders > 0, "released more often than held");
+    this.#holders--;
     this.#turnSoon();
   }
 
@@ -241,7 +242,7 @@ export class Writes {
   }
 
   #turnSoon(): void {
-    if (this.#turning || this.#state !== "ready" || this.#held) return;
+    if (this.#turning || this.#state !== "ready" || this.#holders > 0) return;
     this.#turning = true;
     // Whatever else arrives in this turn of the event loop joins the batch.
     this.#ports.clock.turn(() => void this.#turns());
@@ -249,7 +250,7 @@ export class Writes {
 
   async #turns(): Promise<void> {
     try {
-      while (this.#state === "ready" && !this.#held) {
+      while (this.#state === "ready" && this.#holders === 0) {
         this.#runBetween();
         if (this.outcomes.bytes > limits.uncommittedBytesMax) {
           await this.outcomes.atMost(limits.uncommittedBytesMax);
