@@ -25,7 +25,8 @@ import { sendJson } from "./errors.ts";
 import { RequestDecoder } from "./hrana/decode.ts";
 import { SqlTexts } from "./hrana/sql-texts.ts";
 import { errorEntry } from "./hrana/unit.ts";
-import { type JsonObject, parseJsonObject } from "./json-body.ts";
+import { bodyOf } from "./http/large-answers.ts";
+import { type JsonObject, parseJsonObject, readJsonObject, turnFor } from "./json-body.ts";
 import { signalOf } from "./wishes.ts";
 
 /** A client's request may leave out what a forwarded one spells out: up to two empty lists per statement. */
@@ -53,8 +54,9 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
   const route = { onRequest, bodyLimit: limits.internalBytesMax };
 
   app.post(internalPaths.run, route, async (request, reply) => {
-    const body = parseJsonObject(request.body, trustedContainersMax);
+    const body = await readJsonObject(request.body, trustedContainersMax);
     const requests = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(body["requests"]);
+    await turnFor(request.body);
     const { foreignKeys } = body;
     const unit = {
       requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
@@ -69,7 +71,7 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
       reply.header(piecesHeader, "1").type("text/plain");
       return reply.send(Readable.from(lines, { objectMode: false }));
     }
-    return reply.type("text/plain").send(Buffer.from(encodeAnswer(answer)));
+    return reply.type("text/plain").send(bodyOf(encodeAnswer(answer)));
   });
 
   app.post(internalPaths.closeSession, route, async (request, reply) => {

@@ -7,6 +7,7 @@
  */
 
 import { isUtf8 } from "node:buffer";
+import { setImmediate as turn } from "node:timers/promises";
 import { ClientError, messageOf } from "../base/errors.ts";
 import { limits } from "../limits.ts";
 
@@ -25,19 +26,47 @@ export function parseJsonObject(
   body: unknown,
   containersMax: number = limits.jsonContainersMax,
 ): JsonObject {
+  return parsed(checked(body, containersMax));
+}
+
+/** The same, in several turns of the event loop where the body is large. */
+export async function readJsonObject(
+  body: unknown,
+  containersMax: number = limits.jsonContainersMax,
+): Promise<JsonObject> {
+  const bytes = checked(body, containersMax);
+  await turnFor(body);
+  const object = parsed(bytes);
+  await turnFor(body);
+  return object;
+}
+
+function checked(body: unknown, containersMax: number): Uint8Array {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) {
     throw new ClientError("BAD_REQUEST", "the body is empty; expected a JSON object");
   }
   if (!isUtf8(body)) throw new ClientError("BAD_REQUEST", "the body is not UTF-8");
   checkShape(body, containersMax);
+  return body;
+}
+
+function parsed(bytes: Uint8Array): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder().decode(body));
+    value = JSON.parse(new TextDecoder().decode(bytes));
   } catch (cause) {
     throw new ClientError("BAD_REQUEST", `the body is not JSON: ${messageOf(cause)}`, { cause });
   }
   if (!isObject(value)) throw new ClientError("BAD_REQUEST", "the body is not a JSON object");
   return value;
+}
+
+/** Bodies from this size on are worked on in several turns of the event loop. */
+const largeBytes = 1024 * 1024;
+
+/** Lets others have a turn, in the middle of the work on a large body: a heartbeat must not wait for all of it. */
+export async function turnFor(body: unknown): Promise<void> {
+  if (body instanceof Uint8Array && body.byteLength >= largeBytes) await turn();
 }
 
 export function isObject(value: unknown): value is JsonObject {

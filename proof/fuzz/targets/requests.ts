@@ -13,8 +13,8 @@ import { Failure, type Terminal } from "../../../src/cli/terminal.ts";
 import { accessOf } from "../../../src/db/sql/classify.ts";
 import type { SqlRequest } from "../../../src/db/sql/request.ts";
 import { parseScript } from "../../../src/db/sql/tokenizer.ts";
-import { encodeRun } from "../../../src/node/route/forward-wire.ts";
 import { formatConsistency, parseConsistency } from "../../../src/node/route/run.ts";
+import { runParts } from "../../../src/node/route/run-body.ts";
 import { formatPosition, parsePosition } from "../../../src/vocabulary.ts";
 import { makeId, makeText } from "../make.ts";
 import { mutateText, pick, randomBytes } from "../mutate.ts";
@@ -41,7 +41,7 @@ const pipeline = jsonTarget({
     const decoded = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(body["requests"]);
     return decoded.flatMap((request) => (request.type === "sql" ? [request.request] : []));
   },
-  encode: (requests) => JSON.parse(encodeRun({ requests }, options, false)) as unknown,
+  encode: (requests) => JSON.parse([...runParts({ requests }, options, false)].join("")) as unknown,
 });
 
 const batch = jsonTarget({

@@ -19,7 +19,7 @@
 import { touchesTransaction } from "../../db/sql/classify.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
-import { parseJsonObject } from "../json-body.ts";
+import { readJsonObject, turnFor } from "../json-body.ts";
 import { elementsAt, fieldAt, fieldText } from "../json-slices.ts";
 import { RequestDecoder } from "./decode.ts";
 import { findStream, type HranaPorts, withIndex } from "./pipeline.ts";
@@ -45,13 +45,14 @@ export async function runCursor(
   wishes: Wishes,
   { whileOpen }: StreamWish,
 ): Promise<CursorAnswer> {
-  const value = parseJsonObject(body);
+  const value = await readJsonObject(body);
   const found = findStream(streams, value);
   if (found.type === "gone") throw found.error;
   const { stream } = found;
   try {
     const decoder = new RequestDecoder(stream.texts);
     const unit = { requests: [decoder.batch(value["batch"])] };
+    await turnFor(body);
     // What begins no transaction leaves none open: nobody has to come back.
     const isBrief = whileOpen && stream.session === undefined && !touchesTransaction(unit);
     if (!isBrief) streams.admit(stream);

@@ -12,7 +12,7 @@ import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { lsn, term } from "../../vocabulary.ts";
 import type { Backend } from "../backend.ts";
-import { isObject, type JsonObject, parseJsonObject } from "../json-body.ts";
+import { isObject, type JsonObject, readJsonObject, turnFor } from "../json-body.ts";
 import { RequestDecoder, type StreamRequest } from "./decode.ts";
 import type { Stream } from "./stream.ts";
 import type { StreamWish } from "./stream-wish.ts";
@@ -28,7 +28,10 @@ export type HranaPorts = {
 
 /** A body of status 200, and the position for the header. */
 export type Answer = {
-  readonly text: string;
+  /** One after the other: nothing large is joined. */
+  readonly texts: readonly string[];
+  /** Nothing was changed, and nothing is open: who asks again gets the same. */
+  readonly canRepeat?: boolean;
   readonly position: EntryId | undefined;
   /** Of a write: the copies that it had when it was answered. */
   readonly acked?: AckLevel | undefined;
@@ -43,12 +46,12 @@ export async function runPipeline(
   wishes: Wishes,
   wish: StreamWish,
 ): Promise<Answer> {
-  const value = parseJsonObject(body);
+  const value = await readJsonObject(body);
   const found = findStream(streams, value);
   if (found.type === "gone") {
     // Clients close a stream once more after an error. There is nothing left to close, and that is fine.
     if (isOnlyClose(value))
-      return { text: pipelineText(undefined, [okResult("close")]), position: undefined };
+      return { texts: pipelineTexts(undefined, [okResult("close")]), position: undefined };
     throw found.error;
   }
   const { stream } = found;
@@ -56,6 +59,7 @@ export async function runPipeline(
   try {
     const decoder = new RequestDecoder(stream.texts);
     const requests = decoder.pipeline(value["requests"]);
+    await turnFor(body);
     const closes = requests.at(-1)?.type === "close";
     if (!closes) streams.admit(stream);
     const ran = await runSql(
@@ -71,7 +75,8 @@ export async function runPipeline(
     const baton = stream.ended ? undefined : streams.keep(stream);
     const { foreignKeys } = stream;
     const { position, acked } = ran;
-    return { text: pipelineText(baton, results), position, acked, foreignKeys };
+    const canRepeat = acked === undefined && stream.session === undefined;
+    return { texts: pipelineTexts(baton, results), canRepeat, position, acked, foreignKeys };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;
@@ -119,9 +124,10 @@ function okResult(type: string): string {
   return `{"type":"ok","response":{"type":"${type}"}}`;
 }
 
-function pipelineText(baton: string | undefined, results: readonly string[]): string {
+function pipelineTexts(baton: string | undefined, results: readonly string[]): readonly string[] {
   const batonText = baton === undefined ? "null" : `"${baton}"`;
-  return `{"baton":${batonText},"base_url":null,"results":[${results.join(",")}]}`;
+  const head = `{"baton":${batonText},"base_url":null,"results":[`;
+  return [head, ...results.flatMap((result, at) => (at === 0 ? [result] : [",", result])), "]}"];
 }
 
 function isOnlyClose(value: JsonObject): boolean {

@@ -6,7 +6,7 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { formatPosition } from "../../vocabulary.ts";
-import { sendJson } from "../errors.ts";
+import { LargeAnswers } from "../http/large-answers.ts";
 import { wishesOf } from "../wishes.ts";
 import { type CursorAnswer, runCursor } from "./cursor.ts";
 import { type HranaPorts, runPipeline } from "./pipeline.ts";
@@ -27,13 +27,14 @@ export function addHranaRoutes(
       reply.type("text/plain").send(`Hrana ${version} over HTTP is spoken here.\n`),
     );
   }
+  const answers = new LargeAnswers();
   const pipeline: Endpoint = async (request, reply) => {
     const wish = streamWishOf(request);
     const answer = await runPipeline(ports, request.body, wishes(request, reply), wish);
     if (wish.whileOpen && answer.foreignKeys !== undefined) {
       reply.header(streamHeaders.foreignKeys, answer.foreignKeys ? "on" : "off");
     }
-    return sendJson(placed(reply, answer), 200, answer.text);
+    return answers.send(placed(reply, answer), answer.texts, answer.canRepeat === true);
   };
   app.post("/v2/pipeline", pipeline);
   app.post("/v3/pipeline", pipeline);
@@ -49,7 +50,8 @@ export function addHranaRoutes(
     app.post(`/v1/${type}`, async (request, reply) => {
       const asked = wishes(request, reply);
       const answer = await runV1(ports.backend, type, request.body, asked);
-      return sendJson(placed(reply, answer), answer.failed ? 400 : 200, answer.text);
+      placed(reply, answer).code(answer.failed ? 400 : 200);
+      return answers.send(reply, answer.texts, answer.acked === undefined);
     });
   }
 }

@@ -7,7 +7,7 @@
 
 import type { SqlRequest } from "../../db/sql/request.ts";
 import type { Backend } from "../backend.ts";
-import { type JsonObject, parseJsonObject } from "../json-body.ts";
+import { type JsonObject, readJsonObject } from "../json-body.ts";
 import { fieldAt, fieldText } from "../json-slices.ts";
 import { RequestDecoder } from "./decode.ts";
 import { type Answer, withIndex } from "./pipeline.ts";
@@ -25,7 +25,7 @@ export async function runV1(
   wishes: Wishes,
 ): Promise<AnswerV1> {
   const decoder = new RequestDecoder(new SqlTexts({ usedChars: 0 }));
-  const request = decodeV1(decoder, type, parseJsonObject(body));
+  const request = decodeV1(decoder, type, await readJsonObject(body));
   const asked = { ...withIndex(wishes, decoder.replicationIndex), session: undefined };
   const answer = await backend.run({ requests: [request] }, asked);
   if (answer.session !== undefined) backend.closeSession(answer.session);
@@ -33,8 +33,11 @@ export async function runV1(
   const text = answer.results[0] as string;
   const response = fieldAt(text, 0, "response");
   const result = response === undefined ? undefined : fieldText(text, response, "result");
-  if (result !== undefined) return { text: `{"result":${result}}`, position, acked, failed: false };
-  return { text: errorText(fieldText(text, 0, "error") ?? "{}"), position, acked, failed: true };
+  if (result !== undefined) {
+    return { texts: ['{"result":', result, "}"], position, acked, failed: false };
+  }
+  const error = errorText(fieldText(text, 0, "error") ?? "{}");
+  return { texts: [error], position, acked, failed: true };
 }
 
 function decodeV1(

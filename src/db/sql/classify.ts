@@ -5,7 +5,7 @@
  */
 
 import { pragmaUse } from "../stream/pragmas.ts";
-import type { SqlRequest, Unit } from "./request.ts";
+import type { Unit } from "./request.ts";
 import { parseScript, type Statement } from "./tokenizer.ts";
 
 export type StatementKind =
@@ -124,11 +124,9 @@ function nameAt(head: readonly string[], at: number): string | undefined {
  */
 export function accessOf(unit: Unit): "read" | "write" | "read-transaction" {
   let open: "no" | "readonly" | "yes" = "no";
-  for (const request of unit.requests) {
-    for (const shape of shapesOf(request)) {
-      if (shape.writes || shape.immediate) return "write";
-      open = afterStatement(open, shape);
-    }
+  for (const shape of shapesIn(unit)) {
+    if (shape.writes || shape.immediate) return "write";
+    open = afterStatement(open, shape);
   }
   if (open === "no") return "read";
   return open === "readonly" ? "read-transaction" : "write";
@@ -144,7 +142,7 @@ export function accessOf(unit: Unit): "read" | "write" | "read-transaction" {
 export function mayCommit(unit: Unit, inTransaction: boolean): boolean {
   let open = inTransaction;
   let inside = 0;
-  for (const shape of unit.requests.flatMap(shapesOf)) {
+  for (const shape of shapesIn(unit)) {
     if (shape.kind === "begin" || shape.kind === "savepoint") open = true;
     else if (shape.kind === "commit" || shape.kind === "release") return true;
     else if (shape.kind === "rollback") open = false;
@@ -156,8 +154,12 @@ export function mayCommit(unit: Unit, inTransaction: boolean): boolean {
 
 /** Whether the unit has a statement that begins or ends a transaction, so that it may leave one open. */
 export function touchesTransaction(unit: Unit): boolean {
-  const kinds = new Set(unit.requests.flatMap(shapesOf).map((shape) => shape.kind));
-  return kinds.has("begin") || kinds.has("savepoint");
+  for (const sql of textsIn(unit)) {
+    // Most texts need not be taken apart.
+    if (!/begin|savepoint/i.test(sql)) continue;
+    if (shapesOf(sql).some(({ kind }) => kind === "begin" || kind === "savepoint")) return true;
+  }
+  return false;
 }
 
 /** Whether the unit seems to end inside a transaction. A guess: conditions of a batch are taken as met. */
@@ -185,15 +187,30 @@ function afterStatement(open: "no" | "readonly" | "yes", shape: Shape): "no" | "
   }
 }
 
-function shapesOf(request: SqlRequest): Shape[] {
-  switch (request.type) {
-    case "execute":
-      return parseScript(request.stmt.sql).map(shapeOf);
-    case "batch":
-      return request.steps.flatMap((step) => parseScript(step.stmt.sql).map(shapeOf));
-    case "sequence":
-      return parseScript(request.sql).map(shapeOf);
-    default:
-      return [];
+/** One after the other: who has seen enough looks at no more of them. */
+function* shapesIn(unit: Unit): Generator<Shape> {
+  for (const sql of textsIn(unit)) yield* shapesOf(sql);
+}
+
+function* textsIn({ requests }: Unit): Generator<string> {
+  for (const request of requests) {
+    if (request.type === "execute") yield request.stmt.sql;
+    else if (request.type === "batch") for (const { stmt } of request.steps) yield stmt.sql;
+    else if (request.type === "sequence") yield request.sql;
   }
+}
+
+/** Of short texts that were asked for lately: a batch says the same thousands of times. */
+let shapesByText = new Map<string, readonly Shape[]>();
+const knownTextsMax = 1_000;
+const knownTextCharsMax = 2_000;
+
+function shapesOf(sql: string): readonly Shape[] {
+  const known = shapesByText.get(sql);
+  if (known !== undefined) return known;
+  const shapes = parseScript(sql).map(shapeOf);
+  if (sql.length > knownTextCharsMax) return shapes;
+  if (shapesByText.size >= knownTextsMax) shapesByText = new Map();
+  shapesByText.set(sql, shapes);
+  return shapes;
 }

@@ -25,11 +25,9 @@
 
 import { createHmac, hash, timingSafeEqual } from "node:crypto";
 import { ProtocolError } from "../../base/errors.ts";
-import type { Unit } from "../../db/sql/request.ts";
-import { wireRequest } from "../../db/sql/wire-request.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
-import { formatAck, parseAck } from "../rule/ack.ts";
-import { formatConsistency, type RunAnswer, type RunOptions } from "./run.ts";
+import { parseAck } from "../rule/ack.ts";
+import type { RunAnswer } from "./run.ts";
 
 export const internalPaths = {
   run: "/internal/run",
@@ -58,20 +56,6 @@ export function authorization(token: string): string {
 export function isAuthorized(header: string | undefined, token: string): boolean {
   const wanted = hash("sha256", authorization(token), "buffer");
   return timingSafeEqual(hash("sha256", header ?? "", "buffer"), wanted);
-}
-
-export function encodeRun(unit: Unit, options: RunOptions, onwards: boolean): string {
-  return JSON.stringify({
-    onwards: onwards ? true : undefined,
-    consistency: formatConsistency(options.consistency),
-    minPosition: options.minPosition && formatPosition(options.minPosition),
-    session: options.session,
-    deadlineMs: options.deadlineMs,
-    ack: options.ack && formatAck(options.ack),
-    foreignKeys: unit.foreignKeys,
-    inPieces: options.inPieces,
-    requests: unit.requests.map(wireRequest),
-  });
 }
 
 export function encodeAnswer(answer: RunAnswer): string {

@@ -31,21 +31,17 @@ import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
-import {
-  authorization,
-  decodeAnswer,
-  encodeRun,
-  internalPaths,
-  piecesHeader,
-} from "./forward-wire.ts";
+import { authorization, decodeAnswer, internalPaths, piecesHeader } from "./forward-wire.ts";
 import { connectorTo, originOf } from "./node-connection.ts";
+
 import type { Pieces, RunAnswer, RunOptions } from "./run.ts";
+import { encodeRun } from "./run-body.ts";
 import { withoutTransaction } from "./transaction-errors.ts";
 
 type Sent = {
   readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
-  readonly body?: string | undefined;
+  readonly body?: string | Uint8Array | undefined;
 };
 type Received = {
   readonly status: number;
@@ -86,7 +82,7 @@ export class Forwarder {
   /** Runs a unit on the node at `address`, which must lead or send it on. Throws ClientError, see above. */
   async run(address: string, unit: Unit, options: RunOptions): Promise<RunAnswer> {
     if (options.signal.aborted) throw new ClientError("OVERLOADED", "given up before it was sent");
-    const body = encodeRun(unit, options, this.#onwards);
+    const body = await encodeRun(unit, options, this.#onwards);
     try {
       const sent: Sent = { method: "POST", path: internalPaths.run, body };
       const timeoutMs = hasUpkeep(unit) ? limits.verifyMs : limits.forwardMs;

@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { lsn, term } from "../../vocabulary.ts";
+import { post, ScriptedBackend, serve } from "../scripted-backend.test.ts";
+import { encoded } from "./large-answers.ts";
+
+const query = '{"requests":[{"type":"execute","stmt":{"sql":"SELECT 1"}}]}';
+
+test("slices are small and the text is whole, wherever characters of two units lie", () => {
+  for (const shift of [0, 1]) {
+    const text = "x".repeat(shift) + "\u{1f600}é".repeat(300_000);
+    const slices = [...encoded([text, "", "end"])];
+    assert.equal(Buffer.concat(slices).toString(), `${text}end`);
+    assert.ok(slices.every((slice) => slice.byteLength <= 1_100_000));
+  }
+});
+
+test("a large answer arrives whole, beside small ones", async (t) => {
+  const backend = new ScriptedBackend();
+  const large = JSON.stringify({ type: "ok", response: { text: "ü".repeat(3_000_000) } });
+  backend.answer = () => ({
+    results: [large],
+    position: { lsn: lsn(1), term: term(1) },
+    session: undefined,
+  });
+  const { url } = await serve(t, backend);
+  const { text, json, type } = await post(`${url}/v3/pipeline`, query);
+  assert.equal(type, "application/json");
+  assert.ok(text.includes(large));
+  assert.equal(json.results.length, 1);
+});
