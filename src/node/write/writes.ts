@@ -427,7 +427,11 @@ export class Writes {
       if (verdict === "again") again.push(item);
       else if (verdict === "lead-lost") item.reject(this.#refusal(item, message));
       else if (verdict === "session-lost") item.reject(this.#refusal(item));
-      else item.reject(verdict);
+      else {
+        // What its client asks of it from now on has the same answer.
+        if (item.session !== undefined) this.#ended.expired(item.session, verdict);
+        item.reject(verdict);
+      }
     }
     this.#queue.putBack(again);
     // Another node may have a better disk.
