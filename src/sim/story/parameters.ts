@@ -64,6 +64,10 @@ export function shrinkLimits(): void {
     segmentBytesMax: 16 * 1024,
     logCacheBytesMax: 32 * 1024,
     appendBytesMax: 4 * 1024,
+    // So that a few pages are a large entry, on its way for a second, and make the writer wait.
+    inFlightBytesMax: 16 * 1024,
+    uncommittedBytesMax: 16 * 1024,
+    slowBytesPerMs: 16,
     checkpointFrames: 64,
     scratchFramesMax: 256,
     applySliceFrames: 8,
