@@ -15,10 +15,11 @@ const args = process.argv.slice(2);
 const serves = ["start", "router"].includes(args[0] ?? "");
 const tidiesUp = serves || ["import", "shell"].includes(args[0] ?? "");
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
+let listens = false;
+// An import first checks its file. No listener is called while SQLite does that, and nothing is to be tidied up yet.
+if (args[0] !== "import") listen();
 // Without a listener Node opens a debugger, to anybody on this machine.
 process.on("SIGUSR1", () => {});
-process.on("SIGHUP", serves ? ignoreHangUp : () => end("SIGHUP"));
 if (serves) lastsWithoutOutput();
 // Whoever reads us may have read enough: `paceline status | head -1`.
 else process.stdout.on("error", () => process.exit(0));
@@ -27,10 +28,20 @@ const status = await run(args, {
   in: process.stdin,
   out: process.stdout,
   err: process.stderr,
-  signal: ends.signal,
+  get signal() {
+    listen();
+    return ends.signal;
+  },
 });
 // A verb that is done is done, whatever connections are still kept alive. Output must be out first.
 process.stdout.write("", () => process.exit(status));
+
+function listen(): void {
+  if (listens) return;
+  listens = true;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
+  process.on("SIGHUP", serves ? ignoreHangUp : () => end("SIGHUP"));
+}
 
 function end(signal: NodeJS.Signals): void {
   // The second time it is meant, unless it is the same Ctrl-C, told by the terminal and by our parent.

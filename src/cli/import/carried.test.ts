@@ -259,7 +259,13 @@ test("progress and outcome are told in the same words as elsewhere", async () =>
   const path =
     file(`CREATE TABLE t (a INTEGER PRIMARY KEY, b); CREATE INDEX i ON t (b); CREATE INDEX j ON t (b, a);
     WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1234) INSERT INTO t SELECT i, i FROM n;`);
-  assert.match(await imported(path), /imported 1 table with 1,234 rows and 2 indexes in/);
+  node.db.exec("CREATE TABLE paceline_import_00ff (step)");
+  const said = await imported(path);
+  assert.match(said, /imported 1 table with 1,234 rows and 2 indexes in/);
+  assert.match(
+    said,
+    /a table paceline_import_00ff: of an import under way, or of one that was killed/,
+  );
 });
 
 test("arguments of a virtual table are taken apart as SQLite does", () => {
