@@ -116,7 +116,10 @@ function settingsText(label: BackupLabel, settings: Settings, changes: readonly 
 
 function explained(error: unknown, path: string): unknown {
   if (error instanceof CorruptionError) {
-    return new Failure(messageOf(error), "Nothing was restored. Use another backup.", 1, {
+    const hint =
+      "Nothing was restored. Use another backup.\n" +
+      `A SQLite database that is none goes into a running cluster: paceline import ${path}`;
+    return new Failure(messageOf(error), hint, 1, {
       cause: error,
     });
   }
