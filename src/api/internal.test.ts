@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { type TestContext, test } from "node:test";
 import { ClientError, type ErrorCode } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
+import { newConnection } from "../db/stream/connection-state.ts";
 import { Forwarder } from "../node/route/forward.ts";
 import { internalToken } from "../node/route/forward-wire.ts";
 import type { RunOptions } from "../node/route/run.ts";
@@ -43,15 +44,16 @@ async function refusalOf(answer: Promise<unknown>): Promise<ErrorCode | undefine
 test("a unit arrives as it was sent, and results come back as they were made", async (t) => {
   const backend = new ScriptedBackend();
   const { server } = await serve(t, backend);
+  const connection = { ...newConnection, settings: { query_only: "1" }, changes: "7" };
   const results = ['{"a":"é😀\\n"}', "{}", '{"type":"ok"}', '""', "1"];
   backend.answer = (unit) => ({
     ...okAnswer(unit, "w.a.1"),
     results,
-    foreignKeys: true,
+    connection,
     acked: "all",
   });
   const unit: Unit = {
-    foreignKeys: true,
+    connection,
     requests: [
       {
         type: "execute",
@@ -82,7 +84,7 @@ test("a unit arrives as it was sent, and results come back as they were made", a
     ack: { level: "all", timeoutMs: 70 },
   });
   const answer = await forwarder(t).run(`127.0.0.1:${server.port}`, unit, asked);
-  const acked = { results, foreignKeys: true, acked: "all" };
+  const acked = { results, connection, acked: "all" };
   assert.deepEqual(answer, { ...okAnswer(unit, "w.a.1"), ...acked });
   assert.deepEqual(backend.runs[0]?.unit, unit);
   const { signal: _, ...got } = backend.runs[0]!.options;

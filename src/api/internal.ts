@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
+import { parseConnection } from "../db/stream/connection-state.ts";
 import { limits } from "../limits.ts";
 import {
   encodeAnswer,
@@ -57,10 +58,9 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
     const body = await readJsonObject(request.body, trustedContainersMax);
     const requests = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(body["requests"]);
     await turnFor(request.body);
-    const { foreignKeys } = body;
     const unit = {
       requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
-      foreignKeys: typeof foreignKeys === "boolean" ? foreignKeys : undefined,
+      connection: parseConnection(body["connection"]),
     };
     const wanted = { ...runOptions(body, reply), origin: originOf(request) };
     const answer = await (body["onwards"] === true

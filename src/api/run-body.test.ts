@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { test } from "node:test";
 import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
+import { newConnection } from "../db/stream/connection-state.ts";
 import type { RunOptions } from "../node/route/run.ts";
 import { encodeRun } from "../node/route/run-body.ts";
 import { RequestDecoder } from "./hrana/decode.ts";
@@ -36,7 +37,7 @@ function unitOf(steps: number, base64: string): Unit {
     condition: i === 0 ? undefined : { type: "ok" as const, step: i - 1 },
   }));
   return {
-    foreignKeys: true,
+    connection: newConnection,
     requests: [
       { type: "execute", stmt: insert(0, base64) },
       { type: "batch", steps: batch },
@@ -57,7 +58,7 @@ test("a large unit arrives as a small one does", async () => {
     const { requests, ...head } = body;
     assert.deepEqual(head, {
       ...{ onwards: true, consistency: "session", session: "w.a.1", deadlineMs: 7 },
-      foreignKeys: true,
+      connection: newConnection,
     });
     const decoded = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(requests);
     assert.deepEqual(

@@ -56,8 +56,8 @@ export class SqliteBackend extends ScriptedBackend {
     const run = this.#commit.run([unit], position, how);
     if (run.open) this.#session ??= `s${this.#lsn}`;
     else this.#end();
-    const { results, foreignKeys } = run.outcomes[0]!;
-    return { results, position, session: this.#session, foreignKeys };
+    const { results, connection } = run.outcomes[0]!;
+    return { results, position, session: this.#session, connection };
   }
 
   #end(): void {

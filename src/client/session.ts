@@ -138,7 +138,7 @@ export class Session {
   }
 
   #run(unit: Unit, options: CallOptions): Promise<Delivered> {
-    return this.#deliver(packUnit(unit), options);
+    return this.#deliver(packUnit(unit, false), options);
   }
 
   async #deliver(packed: Packed, options: CallOptions): Promise<Delivered> {

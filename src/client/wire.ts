@@ -9,6 +9,7 @@
 import { accessOf, mayCommit, touchesTransaction } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { wireRequest } from "../db/sql/wire-request.ts";
+import { type ConnectionState, encodeConnection } from "../db/stream/connection-state.ts";
 import type { Parcel } from "./courier.ts";
 import { statementError } from "./errors.ts";
 
@@ -17,17 +18,18 @@ export type Packed = Pick<Parcel, "path" | "body" | "headers" | "mayCommit" | "r
   readonly where: "leader" | "anywhere";
 };
 
-/** A unit that begins a stream of its own. */
-export function packUnit(unit: Unit): Packed {
+/**
+ * A unit that begins a stream of its own. `isStream`: whoever sent it goes on with a stream, and wants to know what it
+ * keeps.
+ */
+export function packUnit(unit: Unit, isStream: boolean): Packed {
   const access = accessOf(unit);
-  const touches = touchesTransaction(unit);
   const isWrite = access === "write";
-  // A read needs no foreign keys, and asks for no answer about them.
-  const keeps = touches || (isWrite && hasSettings(unit));
+  const keeps = isStream || touchesTransaction(unit);
   const requests = unit.requests.map(wireRequest);
   return {
     body: JSON.stringify({ requests: keeps ? requests : [...requests, { type: "close" }] }),
-    headers: keeps ? { "paceline-stream": streamWish(unit.foreignKeys) } : {},
+    headers: keeps ? { "paceline-stream": streamWish(unit.connection) } : {},
     where: isWrite ? "leader" : "anywhere",
     mayCommit: isWrite && mayCommit(unit, false),
     reads: !isWrite,
@@ -40,7 +42,7 @@ export function packCursor(unit: Unit): Packed {
   return {
     path: "/v3/cursor",
     body: JSON.stringify({ batch: batch!.batch }),
-    headers: { "paceline-stream": streamWish(undefined) },
+    headers: { "paceline-stream": streamWish(unit.connection) },
     ...{ where: "anywhere", mayCommit: false, reads: true },
   };
 }
@@ -67,22 +69,7 @@ export function responsesOf(text: string): readonly { readonly result?: unknown 
   });
 }
 
-/** The stream's own settings matter to the unit, or the unit changes them. */
-function hasSettings(unit: Unit): boolean {
-  return unit.foreignKeys !== undefined || /\bforeign_keys\b/i.test(sqlOf(unit));
-}
-
-function sqlOf({ requests }: Unit): string {
-  return requests
-    .map((request) => {
-      if (request.type === "execute") return request.stmt.sql;
-      if (request.type === "batch") return request.steps.map(({ stmt }) => stmt.sql).join("\n");
-      return "sql" in request ? request.sql : "";
-    })
-    .join("\n");
-}
-
-function streamWish(foreignKeys: boolean | undefined): string {
-  if (foreignKeys === undefined) return "while-open";
-  return `while-open;foreignKeys=${foreignKeys ? "on" : "off"}`;
+function streamWish(connection: ConnectionState | undefined): string {
+  if (connection === undefined) return "while-open";
+  return `while-open;connection=${encodeConnection(connection)}`;
 }

@@ -17,6 +17,7 @@ import type { Courier, Delivered, Parcel } from "../client/courier.ts";
 import { type Packed, packCursor, packNext, packUnit } from "../client/wire.ts";
 import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
+import { decodeConnection } from "../db/stream/connection-state.ts";
 import { limits } from "../limits.ts";
 import {
   formatConsistency,
@@ -82,7 +83,7 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
 
   async #begin(unit: Unit, options: RoutedOptions): Promise<RunAnswer> {
     const asCursor = options.inPieces === true && accessOf(unit) === "read";
-    const parcel = parcelOf(asCursor ? packCursor(unit) : packUnit(unit), options);
+    const parcel = parcelOf(asCursor ? packCursor(unit) : packUnit(unit, true), options);
     const delivered = await this.#courier.deliver(parcel);
     const { rest, position } = delivered;
     if (rest !== undefined) {
@@ -121,10 +122,10 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
       session = stream.session ?? `t${this.#nextId++}`;
       this.#openById.set(session, { node, baton, reads: stream.reads });
     }
-    const setting = headers["paceline-foreign-keys"];
-    const foreignKeys = setting === undefined ? undefined : setting === "on";
+    const kept = headers["paceline-connection"];
+    const connection = typeof kept === "string" ? decodeConnection(kept) : undefined;
     const results = resultsOf(text, unit.requests.length);
-    return { results, position, session, acked, foreignKeys };
+    return { results, position, session, acked, connection };
   }
 }
 

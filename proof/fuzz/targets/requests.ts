@@ -228,7 +228,13 @@ function playBaton(prng: Prng): Outcome {
   const seal = new BatonSeal("secret");
   const streamId = Buffer.from(randomBytes(16, prng)).toString("hex");
   const plain = prng.chance(0.5);
-  const baton = { streamId, sequence: prng.u32(), node: makeId(prng), plain };
+  const baton = {
+    streamId,
+    sequence: prng.u32(),
+    node: makeId(prng),
+    plain,
+    connection: undefined,
+  };
   const text = seal.seal(baton);
   demandSame(seal.open(text), baton, "a baton");
   const spoiled = mutateText(text, new BatonSeal("other").seal(baton), prng);

@@ -16,7 +16,7 @@
  * The baton is good when the last line has left.
  */
 
-import { touchesTransaction } from "../../db/sql/classify.ts";
+import { touchesStream, touchesTransaction } from "../../db/sql/classify.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { readJsonObject, turnFor } from "../json-body.ts";
@@ -43,12 +43,13 @@ export async function runCursor(
   { backend, streams }: HranaPorts,
   body: unknown,
   wishes: Wishes,
-  { whileOpen }: StreamWish,
+  { whileOpen, connection }: StreamWish,
 ): Promise<CursorAnswer> {
   const value = await readJsonObject(body);
   const found = findStream(streams, value);
   if (found.type === "gone") throw found.error;
   const { stream } = found;
+  stream.connection ??= connection;
   try {
     const decoder = new RequestDecoder(stream.texts);
     const unit = { requests: [decoder.batch(value["batch"])] };
@@ -56,7 +57,9 @@ export async function runCursor(
     // What begins no transaction leaves none open: nobody has to come back.
     const isBrief = whileOpen && stream.session === undefined && !touchesTransaction(unit);
     if (!isBrief) streams.admit(stream);
-    const asked = { ...withIndex(wishes, decoder.replicationIndex), inPieces: true };
+    // What the stream keeps is known at the end of an answer, and pieces have none.
+    const inPieces = !touchesStream(unit);
+    const asked = { ...withIndex(wishes, decoder.replicationIndex), inPieces };
     const { results, position, acked, pieces } = await runUnit(backend, stream, unit, asked);
     if (wishes.signal.aborted || isBrief) streams.end(stream, "closed");
     const index = decoder.knowsIndex ? position : undefined;
@@ -69,7 +72,7 @@ export async function runCursor(
       return { lines, position, acked };
     }
     const baton = stream.ended ? "null" : `"${streams.keep(stream)}"`;
-    const lines = inPieces(headLine(baton), entryLines(results[0] as string, index));
+    const lines = asPieces(headLine(baton), entryLines(results[0] as string, index));
     return { lines, position, acked };
   } catch (error) {
     streams.end(stream, "broken");
@@ -146,7 +149,7 @@ function* stepLines(result: string, step: number): Generator<string> {
   yield `{"type":"step_end","affected_row_count":${affected},"last_insert_rowid":${rowid}}\n`;
 }
 
-function* inPieces(head: string, lines: Iterable<string>): Generator<string> {
+function* asPieces(head: string, lines: Iterable<string>): Generator<string> {
   let piece = head;
   for (const line of lines) {
     piece += line;

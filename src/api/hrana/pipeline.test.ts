@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ClientError } from "../../base/errors.ts";
+import { newConnection } from "../../db/stream/connection-state.ts";
 import { nodeId } from "../../vocabulary.ts";
 import { okAnswer, post, ScriptedBackend, secret, serve } from "../scripted-backend.test.ts";
 import { BatonSeal } from "./baton.ts";
@@ -239,16 +240,22 @@ test("headers say how to run; a bad one is refused with the good ones", async (t
   }
 });
 
-test("PRAGMA foreign_keys is remembered for the stream", async (t) => {
+test("what a stream keeps as a connection goes with its next unit", async (t) => {
   const backend = new ScriptedBackend();
-  backend.answer = (unit) => ({ ...okAnswer(unit), foreignKeys: true });
+  const connection = { ...newConnection, settings: { foreign_keys: "1" }, changes: "3" };
+  backend.answer = (unit) => ({ ...okAnswer(unit), connection });
   const { url } = await serve(t, backend);
   const first = await post(`${url}/v2/pipeline`, { requests: [execute("pragma foreign_keys=on")] });
   backend.answer = (unit) => okAnswer(unit);
-  const { baton } = first.json;
-  await post(`${url}/v2/pipeline`, { baton, requests: [execute("x"), close] });
-  assert.equal(backend.runs[0]?.unit.foreignKeys, undefined);
-  assert.equal(backend.runs[1]?.unit.foreignKeys, true);
+  const next = await post(`${url}/v2/pipeline`, {
+    baton: first.json.baton,
+    requests: [execute("x")],
+  });
+  await post(`${url}/v2/pipeline`, { baton: next.json.baton, requests: [execute("y"), close] });
+  assert.deepEqual(
+    backend.runs.map(({ unit }) => unit.connection),
+    [undefined, connection, connection],
+  );
 });
 
 test("a client that hangs up aborts its request and loses its stream", async (t) => {

@@ -8,6 +8,7 @@
  */
 
 import type { SqlRequest } from "../../db/sql/request.ts";
+import type { ConnectionState } from "../../db/stream/connection-state.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { lsn, term } from "../../vocabulary.ts";
@@ -35,8 +36,8 @@ export type Answer = {
   readonly position: EntryId | undefined;
   /** Of a write: the copies that it had when it was answered. */
   readonly acked?: AckLevel | undefined;
-  /** What the stream last set by `PRAGMA foreign_keys`. */
-  readonly foreignKeys?: boolean | undefined;
+  /** What the stream keeps as a connection. */
+  readonly connection?: ConnectionState | undefined;
 };
 
 /** Throws ClientError for what is not an answer of status 200. */
@@ -55,7 +56,7 @@ export async function runPipeline(
     throw found.error;
   }
   const { stream } = found;
-  stream.foreignKeys ??= wish.foreignKeys;
+  stream.connection ??= wish.connection;
   try {
     const decoder = new RequestDecoder(stream.texts);
     const requests = decoder.pipeline(value["requests"]);
@@ -73,10 +74,10 @@ export async function runPipeline(
     const unwanted = wishes.signal.aborted || (wish.whileOpen && stream.session === undefined);
     if (closes || unwanted) streams.end(stream, "closed");
     const baton = stream.ended ? undefined : streams.keep(stream);
-    const { foreignKeys } = stream;
+    const { connection } = stream;
     const { position, acked } = ran;
     const canRepeat = acked === undefined && stream.session === undefined;
-    return { texts: pipelineTexts(baton, results), canRepeat, position, acked, foreignKeys };
+    return { texts: pipelineTexts(baton, results), canRepeat, position, acked, connection };
   } catch (error) {
     streams.end(stream, "broken");
     throw error;

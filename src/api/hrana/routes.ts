@@ -5,6 +5,7 @@
 
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { encodeConnection } from "../../db/stream/connection-state.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import { LargeAnswers } from "../http/large-answers.ts";
 import { wishesOf } from "../wishes.ts";
@@ -31,8 +32,8 @@ export function addHranaRoutes(
   const pipeline: Endpoint = async (request, reply) => {
     const wish = streamWishOf(request);
     const answer = await runPipeline(ports, request.body, wishes(request, reply), wish);
-    if (wish.whileOpen && answer.foreignKeys !== undefined) {
-      reply.header(streamHeaders.foreignKeys, answer.foreignKeys ? "on" : "off");
+    if (wish.whileOpen && answer.connection !== undefined) {
+      reply.header(streamHeaders.connection, encodeConnection(answer.connection));
     }
     return answers.send(placed(reply, answer), answer.texts, answer.canRepeat === true);
   };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { decodeConnection } from "../../db/stream/connection-state.ts";
 import { post, serve } from "../scripted-backend.test.ts";
 import { SqliteBackend } from "../sqlite-backend.test.ts";
 
@@ -20,18 +21,20 @@ test("while-open: a stream outlives its request only with a transaction", async 
   assert.equal(over.json.baton, null);
 });
 
-test("foreign_keys goes with the request and comes back with the answer", async (t) => {
+test("what a connection keeps goes with the request and comes back with the answer", async (t) => {
   using backend = new SqliteBackend();
   const { url } = await serve(t, backend);
   const ask = (sql: string, wish: string) =>
     post(`${url}/v3/pipeline`, { requests: [run(sql)] }, { "paceline-stream": wish });
   const plain = await ask("SELECT 1", "while-open");
-  assert.equal(plain.headers.get("paceline-foreign-keys"), null);
-  const set = await ask("PRAGMA foreign_keys=on", "while-open");
-  assert.equal(set.headers.get("paceline-foreign-keys"), "on");
-  const next = await ask("PRAGMA foreign_keys", "while-open;foreignKeys=on");
+  assert.equal(plain.headers.get("paceline-connection"), null);
+  const set = await ask("PRAGMA recursive_triggers=on", "while-open");
+  const kept = set.headers.get("paceline-connection")!;
+  assert.deepEqual(decodeConnection(kept)?.settings, { recursive_triggers: "1" });
+  const next = await ask("PRAGMA recursive_triggers", `while-open;connection=${kept}`);
   assert.equal(next.json.results[0].response.result.rows[0][0].value, "1");
-  assert.equal(next.headers.get("paceline-foreign-keys"), "on");
-  const wrong = await ask("SELECT 1", "for-ever");
-  assert.equal(wrong.json.code, "BAD_REQUEST");
+  assert.equal(next.headers.get("paceline-connection"), kept);
+  for (const wrong of ["for-ever", "while-open;connection=e30", "while-open;connection="]) {
+    assert.equal((await ask("SELECT 1", wrong)).json.code, "BAD_REQUEST", wrong);
+  }
 });

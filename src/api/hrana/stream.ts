@@ -4,6 +4,7 @@
  */
 
 import type { ClientError } from "../../base/errors.ts";
+import type { ConnectionState } from "../../db/stream/connection-state.ts";
 import { SqlTexts, type TextBudget } from "./sql-texts.ts";
 
 export class Stream {
@@ -22,18 +23,18 @@ export class Stream {
   idleSinceMs = 0;
   /** Handle of the open transaction. */
   session: string | undefined = undefined;
-  /** What the stream last set by `PRAGMA foreign_keys`. It runs on many connections, and each must be told. */
-  foreignKeys: boolean | undefined = undefined;
+  /** What it keeps as a connection, once it has done something. It runs on many real ones, and each must be told. */
+  connection: ConnectionState | undefined = undefined;
   /**
    * Why the transaction that was open is gone, when the client may not know that yet. Until it says that it does, by
    * ROLLBACK or BEGIN, nothing runs: what it believes to be inside a transaction would otherwise be committed alone.
    */
   lost: ClientError | undefined = undefined;
 
-  /** A new stream in its place would be the same to its client. */
+  /** With what it keeps as a connection, a new stream in its place would be the same to its client. */
   get plain(): boolean {
-    const { session, foreignKeys, lost, texts } = this;
-    return (session ?? foreignKeys ?? lost) === undefined && texts.isEmpty;
+    const { session, lost, texts } = this;
+    return (session ?? lost) === undefined && texts.isEmpty;
   }
 
   constructor(id: string, budget: TextBudget) {

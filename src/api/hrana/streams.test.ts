@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ClientError } from "../../base/errors.ts";
+import { newConnection } from "../../db/stream/connection-state.ts";
 import { limits } from "../../limits.ts";
 import { nodeId } from "../../vocabulary.ts";
 import type { Stream } from "./stream.ts";
@@ -63,11 +64,15 @@ test("an idle stream with something of its own ends, is remembered for a while, 
 test("an idle stream that has nothing of its own goes on as if it had never ended", () => {
   const { streams, pass, found, opened, whyGone } = setup();
   const old = opened();
-  const baton = streams.keep(found(old));
+  const used = found(old);
+  const connection = { ...newConnection, settings: { busy_timeout: "7" }, lastInsertRowid: "5" };
+  used.connection = connection;
+  const baton = streams.keep(used);
   pass(limits.streamIdleMs);
   assert.equal(streams.count, 0);
   assert.equal(whyGone(old), "STREAM_EXPIRED", "it was used before");
   const stream = found(baton);
+  assert.deepEqual(stream.connection, connection);
   streams.admit(stream);
   assert.throws(() => streams.find(baton), { code: "BATON_INVALID" }, "each is good once");
   const next = streams.keep(stream);
@@ -81,9 +86,6 @@ test("an idle stream that has nothing of its own goes on as if it had never ende
 test("what a stream has of its own keeps it from being opened anew", () => {
   const changes: ((stream: Stream) => void)[] = [
     (stream) => stream.texts.store(1, "SELECT 1"),
-    (stream) => {
-      stream.foreignKeys = false;
-    },
     (stream) => {
       stream.session = "s1";
     },

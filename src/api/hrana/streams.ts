@@ -10,8 +10,8 @@
  *      the only writer; the stream then remembers that it lost one (stream.ts).
  *
  * An ended stream is remembered for a while, so that whoever comes too late learns why. One that only was idle, and had
- * nothing that a new one would not have, goes on as if it had never ended: its baton says so. Pools of connections that
- * do not know of expiry live by that.
+ * neither a transaction nor texts, goes on as if it had never ended: its baton says so, and what it keeps as a
+ * connection. Pools of connections that do not know of expiry live by that.
  */
 
 import { randomUUID } from "node:crypto";
@@ -133,8 +133,8 @@ export class Streams {
       "an admitted stream, used by its request",
     );
     stream.sequence = (stream.sequence + 1) >>> 0;
-    const { id: streamId, sequence } = stream;
-    return this.#seal.seal({ streamId, sequence, node: this.#ports.node, plain });
+    const { id: streamId, sequence, connection } = stream;
+    return this.#seal.seal({ streamId, sequence, node: this.#ports.node, plain, connection });
   }
 
   /** Ends a stream: its transaction is rolled back, its texts are dropped. Fine when it has ended already. */
@@ -177,13 +177,14 @@ export class Streams {
   }
 
   /** The stream of a baton that was given for a plain one, as it was. */
-  #revived({ streamId, sequence, plain }: Baton): Found | undefined {
+  #revived({ streamId, sequence, plain, connection }: Baton): Found | undefined {
     const tombstone = this.#tombstoneById.get(streamId);
     const isLast = tombstone === undefined || tombstone.sequence === sequence;
     if (!plain || !isLast || (tombstone?.end ?? "idle") !== "idle") return undefined;
     this.#tombstoneById.delete(streamId);
     const stream = new Stream(streamId, this.#budget);
     stream.sequence = sequence;
+    stream.connection = connection;
     return { type: "stream", stream };
   }
 

@@ -10,7 +10,8 @@
 
 import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
-import type { SqlRequest, Unit } from "../../db/sql/request.ts";
+import { kindsOf } from "../../db/sql/classify.ts";
+import type { Unit } from "../../db/sql/request.ts";
 import type { Pieces, RunOptions } from "../../node/route/run.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
@@ -34,10 +35,6 @@ export type UnitResults = {
   readonly pieces?: ((onLast: () => void) => AsyncGenerator<Uint8Array, void, void>) | undefined;
 };
 
-const startPattern = /^\s*(?:begin|rollback)\b/i;
-/** Not ROLLBACK TO, which goes back to a savepoint inside the transaction. */
-const endPattern = /^\s*(?:commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
-
 /** Runs a unit that has at least one request. */
 export async function runUnit(
   backend: Pick<Backend, "run" | "closeSession">,
@@ -50,15 +47,15 @@ export async function runUnit(
   }
   stream.lost = undefined;
   try {
-    const { session, foreignKeys } = stream;
-    const answer = await backend.run({ ...unit, foreignKeys }, { ...wishes, session });
+    const { session, connection } = stream;
+    const answer = await backend.run({ ...unit, connection }, { ...wishes, session });
     const { pieces, position } = answer;
     if (pieces !== undefined) {
       return { results: [], position, pieces: untilEnd(stream, unit, pieces) };
     }
     assert(answer.results.length === unit.requests.length, "there is one result for each request");
     stream.session = answer.session;
-    stream.foreignKeys = answer.foreignKeys ?? foreignKeys;
+    stream.connection = answer.connection ?? connection;
     return { results: answer.results, position: answer.position, acked: answer.acked };
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
@@ -124,28 +121,11 @@ function lostMessage({ code, message }: ClientError): string {
 
 /** The client knows that its transaction is gone, or ends it anyway. */
 function startsOver(unit: Unit): boolean {
-  const sql = firstSql(unit.requests[0]);
-  return sql !== undefined && startPattern.test(sql);
+  const first = kindsOf(unit).next().value;
+  return first === "begin" || first === "rollback";
 }
 
 /** The unit would have ended the transaction, so the client does not believe that one is open. */
 function finishes(unit: Unit): boolean {
-  return unit.requests.some((request) => {
-    const texts =
-      request.type === "batch" ? request.steps.map((step) => step.stmt.sql) : [firstSql(request)];
-    return texts.some((sql) => sql !== undefined && endPattern.test(sql));
-  });
-}
-
-function firstSql(request: SqlRequest | undefined): string | undefined {
-  switch (request?.type) {
-    case "execute":
-      return request.stmt.sql;
-    case "batch":
-      return request.steps[0]?.stmt.sql;
-    case "sequence":
-      return request.sql;
-    default:
-      return undefined;
-  }
+  return kindsOf(unit).some((kind) => kind === "commit" || kind === "rollback");
 }

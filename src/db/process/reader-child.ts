@@ -2,8 +2,8 @@
  * A reader process: runs units on a read-only connection to the served database, each in one read transaction, in
  * which the position row is read as well. So an answer knows exactly which position it is of.
  *
- * The connection cannot write, whatever the SQL says: it is opened read-only, and query_only is set. It ends by
- * SIGKILL, like every process that runs user SQL.
+ * The connection cannot write, whatever the SQL says: it is opened read-only. It ends by SIGKILL, like every process
+ * that runs user SQL.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
@@ -106,12 +106,12 @@ export class ReadView {
     const executor = this.#executor;
     const position = this.#position ?? this.#open(unit!);
     const ran = executor.run(unit!, "reading", answerBytesMax);
-    const { answers, refusedWrite, foreignKeys } = ran;
+    const { answers, refusedWrite, connection } = ran;
     const isCut = ran.size > (answerBytesMax ?? Number.POSITIVE_INFINITY);
     const inTransaction = executor.transaction.isOpen;
     if (!inTransaction || !keep) this.end();
     const results = isCut ? [] : answers.map((pieces) => pieces.join("null"));
-    const outcome = { results, inTransaction, wrote: false, refusedWrite, foreignKeys };
+    const outcome = { results, inTransaction, wrote: false, refusedWrite, connection };
     return { ...outcome, isCut, ...position };
   }
 
@@ -119,7 +119,7 @@ export class ReadView {
   #piece({ ask, unit, keep }: ReadMessage): ReadOutcome {
     const executor = this.#executor;
     const position = this.#position ?? this.#open(unit!);
-    if (ask === "cursor") this.#cursor = executor.cursor(stepsOf(unit!));
+    if (ask === "cursor") this.#cursor = executor.cursor(unit!, stepsOf(unit!));
     const cursor = this.#cursor;
     assert(cursor !== undefined, "a cursor is open");
     let text = "";
@@ -154,7 +154,7 @@ export class ReadView {
 
   /** Takes a read view; reading the position is what fixes it. */
   #open(unit: Unit): EntryId {
-    this.#executor.setForeignKeys(unit.foreignKeys ?? false);
+    this.#executor.use(unit);
     this.#begin.run();
     const row = this.#executor.authorizer.asOurselves(() => this.#readPosition.get());
     const [atTerm, atLsn] = row as unknown as [bigint, bigint];

@@ -77,15 +77,16 @@ function valueJson(value: SQLOutputValue): string {
     case "string":
       return `{"type":"text","value":${JSON.stringify(value)}}`;
     case "number":
+      // JSON has no word for an infinity; this is SQLite's, as CAST(… AS TEXT) gives it.
+      if (!Number.isFinite(value)) return `{"type":"text","value":"${value > 0 ? "Inf" : "-Inf"}"}`;
       return `{"type":"float","value":${floatJson(value)}}`;
     default:
       return value === null ? '{"type":"null"}' : `{"type":"blob","base64":"${base64(value)}"}`;
   }
 }
 
-/** Keeps `1.0` and `-0.0` apart from integers for those who care. JSON has no word for the non-finite: null. */
+/** Keeps `1.0` and `-0.0` apart from integers for those who care. */
 function floatJson(value: number): string {
-  if (!Number.isFinite(value)) return "null";
   if (Object.is(value, -0)) return "-0.0";
   const text = String(value);
   return Number.isInteger(value) && !text.includes("e") ? `${text}.0` : text;

@@ -14,7 +14,7 @@
 
 import { constants } from "node:sqlite";
 import { positionTable } from "../position-table.ts";
-import { pragmaUse, settings } from "../stream/pragmas.ts";
+import { pragmaUse } from "../stream/pragmas.ts";
 
 /** Savepoints of ours begin so; clients may not use such names. */
 export const ownSavepointPrefix = "paceline_";
@@ -154,17 +154,15 @@ export class Authorizer {
   #trusted = false;
   /** True while VACUUM runs: it attaches a nameless file and copies everything, by SQL of its own. */
   vacuuming = false;
-  /** True while a statement is compiled only to be described: settings must not take effect then. */
-  describing = false;
+  /** True while a statement of a client is compiled, not while it runs. */
+  compiling = false;
   /** Why something was refused since this was last cleared. */
   reason: string | undefined;
   /** It was refused because of `hidden`. */
   isHidden = false;
   /** Tables that may not be read, in lower case: their rows are on other nodes. */
   hidden: ReadonlySet<string> = new Set();
-  /** A PRAGMA that changes the connection was compiled since this was last cleared. */
-  changedSettings = false;
-  /** One of them was not foreign_keys, which is known of every statement. */
+  /** The connection has another setting than usual, foreign_keys apart, which is known of every statement. */
   changedRules = false;
   /** The statement compiled last works through a trigger or a view, so SQLite's count of changes is not all. */
   isIndirect = false;
@@ -266,13 +264,11 @@ export class Authorizer {
           : `PRAGMA ${name} cannot be set: Paceline decides how the database is stored; leave the statement out`;
       return constants.SQLITE_DENY;
     }
-    if (use !== "setting") return constants.SQLITE_OK;
-    if (this.describing) return constants.SQLITE_IGNORE;
-    if (settings.has(name.toLowerCase())) {
-      this.changedSettings = true;
-      if (name.toLowerCase() !== "foreign_keys") this.changedRules = true;
-    }
-    return constants.SQLITE_OK;
+    if (use === "read" || use === "stored") return constants.SQLITE_OK;
+    // Its effect and its answer are the stream's (executor.ts): it compiles to nothing.
+    if (this.compiling) return constants.SQLITE_IGNORE;
+    this.reason ??= `pragma_${name} is not available as a table; use PRAGMA ${name}`;
+    return constants.SQLITE_DENY;
   }
 }
 

@@ -1,57 +1,16 @@
 /**
  * What a statement seems to be, judged by its words alone: enough to send it to the right process. A wrong guess costs
  * a detour, never correctness: readers cannot write, what a statement may touch is decided by SQLite's authorizer
- * (authorizer.ts), and how it is run by what it was compiled to (compiled-shape.ts).
+ * (authorizer.ts), and how it is run by what it was compiled to (shape.ts).
  */
 
-import { pragmaUse } from "../stream/pragmas.ts";
 import type { Unit } from "./request.ts";
+import { plainShape, pragmaShape, type Shape, type StatementKind } from "./shape.ts";
 import { parseScript, type Statement } from "./tokenizer.ts";
-
-export type StatementKind =
-  | "select" // SELECT, VALUES, WITH … SELECT, and whatever is not known
-  | "change" // INSERT, UPDATE, DELETE, REPLACE
-  | "schema" // CREATE, DROP, ALTER
-  | "upkeep" // ANALYZE, REINDEX, PRAGMA optimize, PRAGMA user_version = …
-  | "setting" // a PRAGMA that changes the connection
-  | "vacuum"
-  | "begin"
-  | "commit"
-  | "rollback"
-  | "savepoint"
-  | "release"
-  | "rollback-to";
-
-export type Shape = {
-  readonly kind: StatementKind;
-  /** May change the database; such a statement never runs on a reader. */
-  readonly writes: boolean;
-  /** INSERT or REPLACE: its answer carries a rowid. */
-  readonly inserts: boolean;
-  /** BEGIN only: `BEGIN READONLY`, libSQL's word for a transaction that may be served by any node. */
-  readonly readonly: boolean;
-  /** BEGIN only: takes the write lock at once. */
-  readonly immediate: boolean;
-  /** Name of the savepoint. */
-  readonly name: string | undefined;
-  /** PRAGMA statements must be compiled each time: some of them act while they are compiled. */
-  readonly cacheable: boolean;
-};
-
-/** A statement that reads. */
-export const plainShape: Shape = {
-  kind: "select",
-  writes: false,
-  inserts: false,
-  readonly: false,
-  immediate: false,
-  name: undefined,
-  cacheable: true,
-};
 
 export function shapeOf(statement: Statement): Shape {
   const { head } = statement;
-  if (head[0] === "PRAGMA") return { ...pragmaShape(head), cacheable: false };
+  if (head[0] === "PRAGMA") return pragmaByWords(head);
   if (statement.explain) return plainShape;
   const word = head[0] === "WITH" ? statement.verbAfterWith : head[0];
   switch (word) {
@@ -75,14 +34,11 @@ export function shapeOf(statement: Statement): Shape {
   }
 }
 
-function pragmaShape(head: readonly string[]): Shape {
+function pragmaByWords(head: readonly string[]): Shape {
   // PRAGMA [schema .] name [= value | ( value )]
   const at = head[2] === "." ? 3 : 1;
   const value = head[at + 1] === undefined ? undefined : (head[at + 2] ?? "");
-  const use = pragmaUse(head[at] ?? "", value);
-  if (use === "setting") return { ...plainShape, kind: "setting", writes: true };
-  if (use === "stored") return { ...plainShape, kind: "upkeep", writes: true };
-  return plainShape;
+  return pragmaShape(head[at] ?? "", value);
 }
 
 function transactionShape(head: readonly string[]): Shape {
@@ -160,6 +116,19 @@ export function touchesTransaction(unit: Unit): boolean {
     if (shapesOf(sql).some(({ kind }) => kind === "begin" || kind === "savepoint")) return true;
   }
   return false;
+}
+
+/** Whether the unit has a PRAGMA that may change what its stream keeps, and is answered anywhere. */
+export function touchesStream(unit: Unit): boolean {
+  for (const sql of textsIn(unit)) {
+    if (/pragma/i.test(sql) && shapesOf(sql).some(({ kind }) => kind === "kept")) return true;
+  }
+  return false;
+}
+
+/** What the statements of a unit seem to be, in order. */
+export function* kindsOf(unit: Unit): Generator<StatementKind> {
+  for (const { kind } of shapesIn(unit)) yield kind;
 }
 
 /** Whether the unit seems to end inside a transaction. A guess: conditions of a batch are taken as met. */

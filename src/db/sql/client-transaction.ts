@@ -49,7 +49,7 @@ export type TransactionPorts = {
   /** Writes the position row, inside the transaction about to be committed. */
   stampPosition(): void;
   /** Rows changed on the connection so far. It moves also when what was changed is rolled back. */
-  totalChanges(): string;
+  totalChanges(): bigint;
   /** The schema may have gone back to what it was. */
   onRollback(): void;
   /** Is told of all that takes effect, where that is recorded. */
@@ -276,7 +276,7 @@ export class ClientTransaction {
    * Whether SQLite may have kept part of a failed statement's work. It counts what it keeps, whichever clause, table or
    * trigger said so; what it undoes it counts only if a trigger did it. Not when we refused the answer ourselves.
    */
-  #keepsPart(error: unknown, traits: WriteTraits, before: string): boolean {
+  #keepsPart(error: unknown, traits: WriteTraits, before: bigint): boolean {
     if (error instanceof SqlError || !traits.keepsPart) return false;
     return this.#ports.totalChanges() !== before;
   }

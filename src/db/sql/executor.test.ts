@@ -47,7 +47,8 @@ test("values keep their type and every bit", () => {
   const textOf = (sql: string) => w.run([unit(sql)]).outcomes[0]!.results[0]!;
   assert.match(textOf("select 1.0"), /"value":1\.0\}/);
   assert.match(textOf("select -0.0"), /"value":-?0\.0\}/);
-  assert.match(textOf("select 9e999"), /"type":"float","value":null/);
+  assert.match(textOf("select 9e999"), /\{"type":"text","value":"Inf"\}/);
+  assert.match(textOf("select -9e999"), /\{"type":"text","value":"-Inf"\}/);
 });
 
 test("arguments fill parameters by index or by name", () => {
@@ -332,4 +333,34 @@ test("a statement that failed while it gave rows is not to blame for the next on
   const json = "SELECT json_extract(?, '$.a') AS v";
   const found = ["{}", "{", "{}", "{}"].map((value) => run(w, execute(json, text(value)))[0]!.type);
   assert.deepEqual(found, ["ok", "error", "ok", "ok"]);
+});
+
+test("SQLite's own limits hold, and errors name the limit", () => {
+  const w = writer();
+  const terms = (n: number) =>
+    Array.from({ length: n }, (_, i) => `SELECT ${i}`).join(" UNION ALL ");
+  const columns = (n: number) => Array.from({ length: n }, (_, i) => `${i} AS c${i}`).join();
+  const one = (sql: string) => run(w, sql)[0]!;
+  const chain = Array.from({ length: 101 }, (_, i) => `CREATE TABLE c${i}(a)`);
+  const triggers = Array.from(
+    { length: 100 },
+    (_, i) =>
+      `CREATE TRIGGER g${i} AFTER INSERT ON c${i} BEGIN INSERT INTO c${i + 1} VALUES (1); END`,
+  );
+  w.db.exec([...chain, ...triggers].join(";"));
+  const good = [
+    ...[terms(500), `SELECT ${columns(1_999)}`, `SELECT coalesce(${"1,".repeat(200)}1)`],
+    `SELECT 'x' LIKE '${"x".repeat(40_000)}'`,
+    "INSERT INTO c0 VALUES (1)",
+  ];
+  for (const sql of good) assert.equal(one(sql).error?.message, undefined, sql.slice(0, 60));
+  assert.deepEqual(w.rows("SELECT count(*) FROM c100"), [[1]]);
+  assert.match(one(terms(501)).error.message, /compound SELECT.*at most 500/);
+  assert.match(one(`SELECT 'x' LIKE '${"x".repeat(60_000)}'`).error.message, /at most 50000/);
+  const long = one(`SELECT '${"x".repeat(limits.sqlBytesMax)}'`);
+  assert.equal(long.error.code, "SQLITE_TOOBIG");
+  assert.match(long.error.message, new RegExp(`SQL text .* at most ${limits.sqlBytesMax} bytes`));
+  const large = one(`SELECT zeroblob(${limits.valueBytesMax + 1})`);
+  assert.equal(large.error.code, "SQLITE_TOOBIG");
+  assert.match(large.error.message, new RegExp(`row has at most ${limits.valueBytesMax} bytes`));
 });

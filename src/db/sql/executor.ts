@@ -11,13 +11,15 @@
  */
 
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
-import { assert } from "../../base/assert.ts";
 import { limits } from "../../limits.ts";
 import { vacuum } from "../position-table.ts";
 import { Recorder } from "../record/recorder.ts";
 import type { Recording } from "../record/recording.ts";
+import { isMet } from "../stream/conditions.ts";
+import type { ConnectionState } from "../stream/connection-state.ts";
 import { type Begun, cursorEntries } from "../stream/cursor-entries.ts";
-import { settings } from "../stream/pragmas.ts";
+import { mustRunAlone } from "../stream/settings.ts";
+import { StreamConnection } from "../stream/stream-connection.ts";
 import {
   type AnswerPieces,
   batchAnswer,
@@ -29,7 +31,7 @@ import {
 } from "./answer-text.ts";
 import { bindArguments } from "./arguments.ts";
 import { Authorizer } from "./authorizer.ts";
-import { leavesOpen, type Shape } from "./classify.ts";
+import { leavesOpen } from "./classify.ts";
 import {
   type Changed,
   ClientTransaction,
@@ -38,8 +40,8 @@ import {
   TransactionEnded,
   type WriteTraits,
 } from "./client-transaction.ts";
-import { isUpkeep } from "./compiled-shape.ts";
-import type { BatchStep, Condition, SqlRequest, Stmt, Unit } from "./request.ts";
+import type { BatchStep, SqlRequest, Stmt, Unit } from "./request.ts";
+import { isUpkeep, type Shape } from "./shape.ts";
 import { SqlError } from "./sql-error.ts";
 import { type Compiled, refusedOr, rowsOf, StatementCache } from "./statement-cache.ts";
 
@@ -62,8 +64,8 @@ export type UnitRun = {
   /** Characters in the answers' rows. */
   readonly size: number;
   readonly refusedWrite: boolean;
-  /** The unit changed `PRAGMA foreign_keys` to this. */
-  readonly foreignKeys: boolean | undefined;
+  /** What its stream keeps now, if that has changed. */
+  readonly connection: ConnectionState | undefined;
 };
 
 const plainWrite: WriteTraits = { undoable: false, keepsPart: false };
@@ -76,41 +78,36 @@ export class Executor {
   readonly #db: DatabaseSync;
   readonly #ports: ExecutorPorts;
   readonly #cache: StatementCache;
-  /** `run` of any statement that changes nothing gives the counters of the last one that did. */
-  readonly #counters: StatementSync;
-  readonly #total: StatementSync;
+  readonly #stream: StreamConnection;
   readonly #schemaVersion: StatementSync;
-  readonly #foreignKeysSetting: StatementSync;
-  /** `PRAGMA foreign_keys` of the connection now. */
-  #foreignKeys = false;
   /** The schema was changed by a transaction that may still be rolled back. */
   #schemaTouched = false;
   #knownSchemaVersion: unknown;
   /** Rows changed on this connection when nothing was expected to change any more. */
-  #expectedTotal: string | undefined;
+  #expectedTotal: bigint | undefined;
   // Of the unit that runs now:
   #size = 0;
   #sizeMax: number = limits.responseBytesMax;
   #refusedWrite = false;
+  #isCursor = false;
 
   /** Takes over the connection: from now on its authorizer watches everything that is compiled. */
   constructor(db: DatabaseSync, ports: ExecutorPorts) {
     this.#db = db;
     this.#ports = ports;
     this.#cache = new StatementCache(db, this.authorizer);
-    this.#counters = db.prepare("SELECT 1");
-    this.#total = db.prepare("SELECT total_changes()");
     this.#schemaVersion = db.prepare("PRAGMA schema_version");
-    this.#foreignKeysSetting = db.prepare("PRAGMA foreign_keys");
     const { recording } = ports;
     this.recorder =
       recording === undefined ? undefined : new Recorder(db, this.authorizer, recording);
+    // A recorder may move TEMP tables into memory, which drops those that there are.
+    this.#stream = new StreamConnection(db, this.authorizer);
     this.#cache.beforeSchema = () => this.recorder?.beforeSchema();
     this.transaction = new ClientTransaction(db, {
       authorizer: this.authorizer,
       recorder: this.recorder,
       stampPosition: () => this.#stampPosition(),
-      totalChanges: () => this.#totalChanges(),
+      totalChanges: () => this.#stream.counters.total(),
       onRollback: () => this.#onRollback(),
     });
     db.setAuthorizer(this.authorizer.decide);
@@ -119,27 +116,30 @@ export class Executor {
   /** Runs a unit. Throws NeedsSolo when it cannot be run in the shared realm. */
   run(unit: Unit, realm: Realm, answerBytesMax: number = limits.responseBytesMax): UnitRun {
     this.transaction.enter(realm);
+    this.#stream.enter(unit);
     this.#size = 0;
     this.#sizeMax = answerBytesMax;
+    this.#isCursor = false;
     this.#refusedWrite = false;
     const answers = unit.requests.map((request) => this.#answer(request));
-    const foreignKeys = this.authorizer.changedSettings ? this.#readForeignKeys() : undefined;
-    if (this.authorizer.changedSettings && !this.transaction.isOpen) this.#resetSettings();
-    return { answers, size: this.#size, refusedWrite: this.#refusedWrite, foreignKeys };
+    const connection = this.#stream.leave(this.transaction.isOpen);
+    return { answers, size: this.#size, refusedWrite: this.#refusedWrite, connection };
   }
 
   /**
    * Runs a batch of reads step by step and row by row, as the entries of a cursor are asked for; whoever stops asking
    * must say `return`. Nothing else may run on the connection meanwhile.
    */
-  cursor(steps: readonly BatchStep[]): Generator<string, void> {
+  cursor(unit: Unit, steps: readonly BatchStep[]): Generator<string, void> {
     this.transaction.enter("reading");
+    this.#stream.enter(unit);
     this.#size = 0;
     this.#sizeMax = limits.responseBytesMax;
+    this.#isCursor = true;
     this.#refusedWrite = false;
     return cursorEntries(steps, {
       begin: (stmt) => this.#begin(stmt),
-      isMet: (condition, results) => this.#isMet(condition, results),
+      isMet: (condition, results) => isMet(condition, results, !this.transaction.isOpen),
       failure: (error) => this.#failure(error),
     });
   }
@@ -153,7 +153,7 @@ export class Executor {
   wantsSolo(unit: Unit): boolean {
     try {
       const shapes = unit.requests.flatMap((request) => this.#shapes(request));
-      return leavesOpen(shapes) || shapes.some(isSoloKind);
+      return mustRunAlone(unit) || leavesOpen(shapes) || shapes.some(isSoloKind);
     } catch (error) {
       if (error instanceof SqlError) return true;
       throw error;
@@ -162,20 +162,19 @@ export class Executor {
 
   /** From here on nothing changes but by statements that are known to change something. */
   expectNoChange(): void {
-    this.#expectedTotal = this.#totalChanges();
+    this.#expectedTotal = this.#stream.counters.total();
   }
 
   /** Rows were changed, and no statement ran that is known to change any. */
   get changedUnnoticed(): boolean {
-    return this.#expectedTotal !== undefined && this.#expectedTotal !== this.#totalChanges();
+    const expected = this.#expectedTotal;
+    return expected !== undefined && expected !== this.#stream.counters.total();
   }
 
-  /** Sets what the next units expect. Only outside of transactions: SQLite ignores it inside. */
-  setForeignKeys(on: boolean): void {
-    if (on === this.#foreignKeys) return;
-    assert(!this.#db.isTransaction, "foreign_keys is set outside of transactions");
-    this.authorizer.asOurselves(() => this.#db.exec(`PRAGMA foreign_keys = ${on ? "on" : "off"}`));
-    this.#foreignKeys = on;
+  /** Makes the connection's settings those of the units that come next. Only outside of transactions. */
+  use(unit: Unit): void {
+    // What was noted of a statement, the tables that it touches for instance, depends on them.
+    if (this.#stream.use(unit)) this.#cache.forgetCompiled();
   }
 
   /** For readers, whose schema changes without them: to be called when a read view was opened. */
@@ -188,10 +187,9 @@ export class Executor {
     return true;
   }
 
-  /** Undoes what is open and forgets what the client set. */
+  /** Undoes what is open. */
   abandon(): void {
     this.transaction.abandon();
-    if (this.authorizer.changedSettings) this.#resetSettings();
   }
 
   #answer(request: SqlRequest): AnswerPieces {
@@ -220,7 +218,7 @@ export class Executor {
   #batch(steps: readonly BatchStep[]): (StatementAnswer | SqlError | undefined)[] {
     const results: (StatementAnswer | SqlError | undefined)[] = [];
     for (const { stmt, condition } of steps) {
-      if (condition !== undefined && !this.#isMet(condition, results)) {
+      if (condition !== undefined && !isMet(condition, results, !this.transaction.isOpen)) {
         results.push(undefined);
         continue;
       }
@@ -243,25 +241,8 @@ export class Executor {
     this.#ports.onStatement();
     if (compiled.checksTables) this.#cache.lookAtIndexes();
     const values = bindArguments(compiled.plan, stmt, compiled.statement.explain);
+    this.#makeReady(compiled);
     return { ...nothing, cols: compiled.cols, unread: rowsOf(compiled.call, values) };
-  }
-
-  /** A step that was skipped is not ok, so `error` holds for it [hrana.md §11]. */
-  #isMet(condition: Condition, results: readonly unknown[]): boolean {
-    switch (condition.type) {
-      case "ok":
-        return isOk(results[condition.step]);
-      case "error":
-        return !isOk(results[condition.step]);
-      case "not":
-        return !this.#isMet(condition.cond, results);
-      case "and":
-        return condition.conds.every((each) => this.#isMet(each, results));
-      case "or":
-        return condition.conds.some((each) => this.#isMet(each, results));
-      case "is_autocommit":
-        return !this.transaction.isOpen;
-    }
   }
 
   #sequence(sql: string): void {
@@ -274,18 +255,15 @@ export class Executor {
 
   #describe(sql: string): string {
     this.#ports.onStatement();
-    this.authorizer.describing = true;
-    try {
-      const { statement, plan, cols, explained: shape } = this.#cache.compiled(sql);
-      const params = plan.parameters.map(({ name }) => ({ name: name ?? null }));
-      const isReadonly = !shape.writes && !shape.immediate;
-      return (
-        `{"type":"describe","result":{"params":${JSON.stringify(params)},"cols":${cols},` +
-        `"is_explain":${statement.explain},"is_readonly":${isReadonly}}}`
-      );
-    } finally {
-      this.authorizer.describing = false;
-    }
+    const compiled = this.#cache.compiled(sql);
+    const { statement, plan, explained: shape } = compiled;
+    const cols = shape.kind === "kept" ? this.#keep(compiled).cols : compiled.cols;
+    const params = plan.parameters.map(({ name }) => ({ name: name ?? null }));
+    const isReadonly = !shape.writes && !shape.immediate;
+    return (
+      `{"type":"describe","result":{"params":${JSON.stringify(params)},"cols":${cols},` +
+      `"is_explain":${statement.explain},"is_readonly":${isReadonly}}}`
+    );
   }
 
   #execute(stmt: Stmt): StatementAnswer {
@@ -312,7 +290,8 @@ export class Executor {
     const sqlError = refusedOr(error, this.authorizer);
     this.transaction.afterFailure();
     const { realm, isReadonly } = this.transaction;
-    if (sqlError.code === "SQLITE_READONLY" && realm === "reading" && !isReadonly) {
+    const isOwnWish = isReadonly || this.#stream.isReadonly;
+    if (sqlError.code === "SQLITE_READONLY" && realm === "reading" && !isOwnWish) {
       this.#refusedWrite = true;
     }
     return sqlError;
@@ -322,12 +301,10 @@ export class Executor {
     const { shape } = compiled;
     const { transaction } = this;
     const values = bindArguments(compiled.plan, stmt, lenient);
-    const belongsToLeader = shape.writes || (shape.immediate && !transaction.isOpen);
-    if (belongsToLeader && (transaction.realm === "reading" || transaction.isReadonly)) {
-      throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
-    }
+    this.#refuseToWrite(compiled);
     if (shape.writes) this.#expectedTotal = undefined;
     if (shape.writes && isUpkeep(compiled.statement, shape)) this.#ports.onUpkeep?.();
+    if (shape.kind !== "setting" && shape.kind !== "kept") this.#makeReady(compiled);
     switch (shape.kind) {
       case "begin":
         transaction.begin(shape.readonly);
@@ -354,7 +331,11 @@ export class Executor {
         return this.#change(compiled, stmt, values);
       case "setting":
         if (transaction.realm === "shared") throw new NeedsSolo("a setting of the connection");
-        return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
+        this.#stream.set(compiled.pragma!);
+        this.#cache.forgetCompiled();
+        return nothing;
+      case "kept":
+        return this.#keep(compiled);
       case "vacuum":
         return this.#vacuum(compiled, stmt);
       case "schema":
@@ -363,20 +344,50 @@ export class Executor {
     }
   }
 
+  /** Throws SqlError for what changes something where nothing may change. */
+  #refuseToWrite({ shape, pragma }: Compiled): void {
+    const { isOpen, isReadonly, realm } = this.transaction;
+    const isWriting = shape.writes || (shape.immediate && !isOpen);
+    if (!isWriting) return;
+    const isSetting = shape.kind === "setting";
+    // Outside of transactions a reader cannot set what SQLite ignores inside.
+    const isElsewhere = (realm === "reading" || isReadonly) && !(isSetting && isOpen);
+    const isUnwanted = this.#stream.isReadonly && !isSetting && pragma?.name !== "optimize";
+    if (!isElsewhere && !isUnwanted) return;
+    throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
+  }
+
+  /** The connection has what the statement uses of its stream. */
+  #makeReady(compiled: Compiled): void {
+    const usesRowid = compiled.usesRowid || compiled.shape.kind === "change";
+    this.#stream.ready({ ...compiled, usesRowid });
+  }
+
+  #keep({ pragma }: Compiled): StatementAnswer {
+    if (this.#isCursor && pragma!.value !== undefined) {
+      throw new SqlError("BLOCKED", `PRAGMA ${pragma!.name} cannot be set within a cursor`);
+    }
+    const { columns, rows } = this.#stream.ask(pragma!, this.transaction.isOpen);
+    const cols = columns.map((name) => ({ name, decltype: null }));
+    const texts = rows.map((row) => rowJson(row));
+    return { ...nothing, cols: JSON.stringify(cols), rows: `[${texts.join()}]` };
+  }
+
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
-    const { isIndirect, hasColumns, shape } = compiled;
+    const { hasColumns, shape, cols } = compiled;
+    const { counters } = this.#stream;
     return this.transaction.write(
       () => {
-        // What triggers change on behalf of a view is not in the statement's own count.
-        const before = isIndirect ? this.#totalChanges() : undefined;
-        const rows = hasColumns ? this.#rows(compiled, stmt, values) : "[]";
-        const { changes, lastInsertRowid } = hasColumns
-          ? this.#counters.run()
-          : compiled.call.run(...values);
-        const moved = Number(changes) > 0 || (isIndirect && this.#totalChanges() !== before);
-        const changed = moved || compiled.counts;
-        const rowid = shape.inserts ? lastInsertRowid : undefined;
-        return { changed, answer: { cols: compiled.cols, rows, affected: changes, rowid } };
+        const before = counters.total();
+        let rows: string;
+        try {
+          rows = this.#rows(compiled, stmt, values);
+        } finally {
+          counters.note(before);
+        }
+        const rowid = shape.inserts ? counters.lastInsertRowid : undefined;
+        const changed = counters.total() !== before || compiled.counts;
+        return { changed, answer: { cols, rows, affected: counters.changes, rowid } };
       },
       { undoable: hasColumns, keepsPart: true },
       { compiled, stmt },
@@ -424,8 +435,9 @@ export class Executor {
       return "[]";
     }
     let text = "";
+    const isList = compiled.pragma?.name.toLowerCase() === "table_list";
     for (const row of rowsOf(compiled.call, values)) {
-      if (!stmt.wantRows) continue;
+      if (!stmt.wantRows || (isList && isOurs(row as unknown as SQLOutputValue[]))) continue;
       const json = rowJson(row as unknown as SQLOutputValue[]);
       this.#size += json.length;
       if (this.#size > this.#sizeMax) throw tooLarge();
@@ -458,35 +470,18 @@ export class Executor {
     if (!this.#db.isTransaction) this.#schemaTouched = false;
   }
 
-  #totalChanges(): string {
-    return String(this.#total.get());
-  }
-
   #readSchemaVersion(): string {
     return this.authorizer.asOurselves(() => String(this.#schemaVersion.get()));
   }
+}
 
-  #readForeignKeys(): boolean {
-    const row = this.authorizer.asOurselves(() => this.#foreignKeysSetting.get());
-    return String(row) === "1";
-  }
-
-  #resetSettings(): void {
-    this.authorizer.changedSettings = false;
-    this.authorizer.changedRules = false;
-    this.authorizer.asOurselves(() => {
-      for (const [name, value] of settings) this.#db.exec(`PRAGMA ${name} = ${value}`);
-    });
-    this.#foreignKeys = false;
-  }
+/** A TEMP object in a list of tables. No client has any. */
+function isOurs([schema, name]: readonly SQLOutputValue[]): boolean {
+  return schema === "temp" && name !== "sqlite_temp_schema";
 }
 
 function isSoloKind({ kind }: Shape): boolean {
   return kind === "setting" || kind === "vacuum";
-}
-
-function isOk(result: unknown): boolean {
-  return result !== undefined && !(result instanceof SqlError);
 }
 
 function tooLarge(): SqlError {

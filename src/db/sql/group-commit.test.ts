@@ -213,7 +213,7 @@ test("a READONLY transaction does not write", () => {
   assert.deepEqual(keys(w), []);
 });
 
-test("settings end with their unit, foreign_keys is handed back", () => {
+test("settings are their stream's and nobody else's", () => {
   const w = writer("CREATE TABLE child(p REFERENCES t(a))");
   const orphan = "insert into child values(77)";
   const run = w.run([
@@ -222,9 +222,13 @@ test("settings end with their unit, foreign_keys is handed back", () => {
     unit("pragma foreign_keys", "pragma recursive_triggers"),
   ]);
   assert.deepEqual(codes(run), [["ok", "ok", "SQLITE_CONSTRAINT"], ["ok"], ["ok", "ok"]]);
-  assert.equal(run.outcomes[0]!.foreignKeys, true);
-  assert.equal(run.outcomes[1]!.foreignKeys, undefined);
+  const { connection } = run.outcomes[0]!;
+  assert.deepEqual(connection?.settings, { foreign_keys: "1", recursive_triggers: "1" });
+  assert.deepEqual(run.outcomes[1]!.connection?.settings, {});
   assert.match(run.outcomes[2]!.results.join(), /"value":"0".*"value":"0"/);
+  const again = w.run([{ ...unit("pragma recursive_triggers", orphan), connection }]);
+  assert.deepEqual(codes(again), [["ok", "SQLITE_CONSTRAINT"]]);
+  assert.match(again.outcomes[0]!.results[0]!, /"value":"1"/);
   // As client.migrate() does.
   const migrate = w.run([
     unit(
@@ -234,7 +238,7 @@ test("settings end with their unit, foreign_keys is handed back", () => {
     ),
   ]);
   assert.deepEqual(codes(migrate), [["ok", "ok", "ok"]]);
-  assert.equal(migrate.outcomes[0]!.foreignKeys, true);
+  assert.equal(migrate.outcomes[0]!.connection?.settings["foreign_keys"], "1");
 });
 
 test("VACUUM runs by itself and carries the position", () => {

@@ -22,6 +22,7 @@ import type { EntryId } from "../../vocabulary.ts";
 import { positionTable } from "../position-table.ts";
 import type { RecordMark } from "../record/recorder.ts";
 import type { Recorded, Recording } from "../record/recording.ts";
+import { settingsKey } from "../stream/settings.ts";
 import { NeedsSolo, TransactionEnded } from "./client-transaction.ts";
 import { Executor, type UnitRun } from "./executor.ts";
 import type { Unit, UnitOutcome } from "./request.ts";
@@ -118,16 +119,11 @@ export class GroupCommit {
       this.#runAlone(from);
       return;
     }
-    const foreignKeys = this.#foreignKeysOf(from);
+    const key = settingsKey(this.#units[from]!);
+    const hasKey = (unit: number) => settingsKey(this.#units[unit]!) === key;
     let to = from + 1;
-    while (
-      to < this.#units.length &&
-      !this.#isSolo(to) &&
-      this.#foreignKeysOf(to) === foreignKeys
-    ) {
-      to++;
-    }
-    this.#executor.setForeignKeys(foreignKeys);
+    while (to < this.#units.length && !this.#isSolo(to) && hasKey(to)) to++;
+    this.#executor.use(this.#units[from]!);
     this.#runShared(from, to);
   }
 
@@ -135,14 +131,10 @@ export class GroupCommit {
     return this.#solo.has(unit) || this.#executor.wantsSolo(this.#units[unit]!);
   }
 
-  #foreignKeysOf(unit: number): boolean {
-    return this.#units[unit]!.foreignKeys ?? false;
-  }
-
   #runAlone(unit: number): void {
     this.#onUnit(unit);
     const { transaction } = this.#executor;
-    if (!transaction.isOpen) this.#executor.setForeignKeys(this.#foreignKeysOf(unit));
+    if (!transaction.isOpen) this.#executor.use(this.#units[unit]!);
     this.#executor.expectNoChange();
     const run = this.#executor.run(this.#units[unit]!, "alone");
     if (this.#executor.changedUnnoticed) throw new TransactionEnded();
@@ -223,7 +215,7 @@ export class GroupCommit {
       inTransaction,
       wrote,
       refusedWrite: run.refusedWrite,
-      foreignKeys: run.foreignKeys,
+      connection: run.connection,
     }));
     const open = this.#executor.transaction.isOpen;
     const committed = this.#settled.some(({ wrote }) => wrote);

@@ -6,6 +6,7 @@
  */
 
 import type { SqlValue } from "../../changes/values.ts";
+import type { ConnectionState } from "../stream/connection-state.ts";
 
 export type Value =
   | { readonly type: "null" }
@@ -42,7 +43,10 @@ export type SqlRequest =
 /** What one client sent in one go: runs in order, on one connection, with nothing of another client in between. */
 export type Unit = {
   readonly requests: readonly SqlRequest[];
-  /** What this stream last set by `PRAGMA foreign_keys`; undefined is what the cluster has agreed on. */
+  /** What the stream keeps from one unit to the next, as the outcome of the last one said; a new one's if missing. */
+  readonly connection?: ConnectionState | undefined;
+  /** `PRAGMA foreign_keys` where the stream has not set it: what the cluster has agreed on; off if missing. Filled in
+   *  by the node that runs the unit (node/route/routing.ts). */
   readonly foreignKeys?: boolean | undefined;
 };
 
@@ -56,8 +60,8 @@ export type UnitOutcome = {
   readonly wrote: boolean;
   /** A reader refused to write (SQLITE_READONLY): the unit belongs to the leader. Nothing of it has happened. */
   readonly refusedWrite?: boolean | undefined;
-  /** The unit changed `PRAGMA foreign_keys` to this: give it back as `Unit.foreignKeys` from now on. */
-  readonly foreignKeys?: boolean | undefined;
+  /** What the stream keeps now, if that has changed: give it back as `Unit.connection`. */
+  readonly connection?: ConnectionState | undefined;
 };
 
 /** As a client would send it. */

@@ -3,6 +3,8 @@
  * `code` is SQLite's primary code (`SQLITE_CONSTRAINT`), `extendedCode` the precise one (`SQLITE_CONSTRAINT_UNIQUE`).
  */
 
+import { limits } from "../../limits.ts";
+
 /** A statement failed. An answer to the client, never a fault of ours. */
 export class SqlError extends Error {
   override readonly name = "SqlError";
@@ -23,7 +25,7 @@ export function sqlErrorFrom(error: unknown): SqlError | undefined {
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };
   if (code === "ERR_SQLITE_ERROR" && typeof errcode === "number") {
     const extended = extendedCodes.get(errcode);
-    return new SqlError(primaryCodeName(errcode), error.message, extended);
+    return new SqlError(primaryCodeName(errcode), withLimit(error.message), extended);
   }
   if (code === "ERR_INVALID_ARG_VALUE" || code === "ERR_INVALID_ARG_TYPE") {
     return new SqlError("ARGS_INVALID", error.message);
@@ -38,6 +40,30 @@ export function sqlErrorFrom(error: unknown): SqlError | undefined {
   }
   return undefined;
 }
+
+/** The text of a statement is longer than SQLite was told to take. */
+export function isTooLong(error: unknown): boolean {
+  return (error as { errcode?: unknown }).errcode === 18;
+}
+
+/** SQLite's word for a limit, with the limit and what to do. */
+function withLimit(message: string): string {
+  const found = sqliteLimits.find(([words]) => message.startsWith(words));
+  return found === undefined ? message : `${message}: ${found[1]}`;
+}
+
+const sqliteLimits: readonly (readonly [words: string, limit: string])[] = [
+  [
+    "string or blob too big",
+    `a text, blob or row has at most ${limits.valueBytesMax} bytes; cut it into several rows`,
+  ],
+  ["too many terms in compound SELECT", "at most 500; send several statements"],
+  ["too many arguments on function", "at most 1000"],
+  ["too many columns", "at most 2000"],
+  ["LIKE or GLOB pattern too complex", "at most 50000 bytes"],
+  ["too many levels of trigger recursion", "at most 1000"],
+  ["too many SQL variables", "at most 32766 in a statement; send several statements"],
+];
 
 /** `SQLITE_BUSY` for 5 and for every extended code of it. */
 export function primaryCodeName(code: number): string {

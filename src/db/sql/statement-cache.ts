@@ -10,13 +10,15 @@
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { limits } from "../../limits.ts";
+import { ownCounters } from "../stream/counters.ts";
 import { type BindingPlan, bindingPlan } from "./arguments.ts";
-import { type Authorizer, newTrace, type Trace } from "./authorizer.ts";
-import { plainShape, type Shape, shapeOf } from "./classify.ts";
-import { compiledShape } from "./compiled-shape.ts";
+import { type Authorizer, newTrace, type PragmaCall, type Trace } from "./authorizer.ts";
+import { shapeOf } from "./classify.ts";
 import { quoted } from "./quoted.ts";
-import { SqlError, sqlErrorFrom } from "./sql-error.ts";
-import { parametersOf, parseScript, type Statement } from "./tokenizer.ts";
+import { compiledShape, plainShape, type Shape } from "./shape.ts";
+import { isTooLong, SqlError, sqlErrorFrom } from "./sql-error.ts";
+import { parametersOf, parseScript, renameCalls, type Statement } from "./tokenizer.ts";
 
 /** Texts in one generation. ORMs use some hundred; each compiled statement is a few kilobytes. */
 const generationTextsMax = 512;
@@ -51,6 +53,13 @@ export type Compiled = {
   /** What it reads that is not the same on every node. */
   readonly readsPhysical: string | undefined;
   readonly reads: Trace["reads"];
+  /** It is a PRAGMA. */
+  readonly pragma: PragmaCall | undefined;
+  /** It calls last_insert_rowid(). */
+  readonly usesRowid: boolean;
+  /** It calls changes() or total_changes() where the call cannot be renamed: in a view or trigger. */
+  readonly usesChanges: boolean;
+  readonly usesTotal: boolean;
   /** PRAGMA integrity_check or quick_check, or a table of that name. */
   readonly checksTables: boolean;
 };
@@ -114,19 +123,19 @@ export class StatementCache {
     const authorizer = this.#authorizer;
     authorizer.reason = undefined;
     authorizer.isIndirect = false;
-    authorizer.trace = newTrace();
+    authorizer.compiling = true;
     try {
-      const call = this.#db.prepare(guess.readonly ? "BEGIN DEFERRED" : statement.text);
-      const { trace } = authorizer;
-      // SQLite compiles statements anew when it likes; what it says then is not about this one.
-      authorizer.trace = newTrace();
+      const text = guess.readonly ? "BEGIN DEFERRED" : statement.text;
+      const { call, trace } = this.#traced(text);
       const columns = call.columns();
       const explained = compiledShape(trace, guess);
+      const shape = explains(statement, trace, columns) ? explanation(explained) : explained;
+      const run = callsCounter(trace, shape)
+        ? this.#traced(renameCalls(text, ownCounters))
+        : { call, trace };
+      const { functions } = run.trace;
       return {
-        statement,
-        shape: explains(statement, trace, columns) ? explanation(explained) : explained,
-        explained,
-        call,
+        ...{ statement, shape, explained, call: run.call, pragma: trace.pragma },
         plan: bindingPlan(parametersOf(statement.text)),
         cols: JSON.stringify(columns.map(({ name, type }) => ({ name, decltype: type }))),
         hasColumns: columns.length > 0,
@@ -134,13 +143,27 @@ export class StatementCache {
         touched: [...trace.touched],
         counts: trace.inserts && [...trace.touched].some((table) => this.#hasCounter(table)),
         functions: trace.functions,
+        usesRowid: functions.has("last_insert_rowid"),
+        usesChanges: functions.has("changes"),
+        usesTotal: functions.has("total_changes"),
         readsPhysical: trace.readsPhysical,
         reads: trace.reads,
         checksTables: checkingPattern.test(statement.text),
       };
     } catch (error) {
-      throw refusedOr(error, authorizer);
+      throw isTooLong(error) ? textTooLong() : refusedOr(error, authorizer);
+    } finally {
+      authorizer.compiling = false;
     }
+  }
+
+  #traced(sql: string): { readonly call: StatementSync; readonly trace: Trace } {
+    this.#authorizer.trace = newTrace();
+    const call = this.#db.prepare(sql);
+    const { trace } = this.#authorizer;
+    // SQLite compiles statements anew when it likes; what it says then is not about this one.
+    this.#authorizer.trace = newTrace();
+    return { call, trace };
   }
 
   /** The schema is, or may be, another one than before. */
@@ -195,6 +218,12 @@ function explains(statement: Statement, trace: Trace, columns: Columns): boolean
   return statement.explain && (first === "addr" || first === "id");
 }
 
+/** Its own calls are renamed; texts of the schema stay as they are. */
+function callsCounter({ functions }: Trace, { kind }: Shape): boolean {
+  if (kind !== "select" && kind !== "change") return false;
+  return Object.keys(ownCounters).some((name) => functions.has(name));
+}
+
 function explanation({ cacheable }: Shape): Shape {
   return { ...plainShape, cacheable };
 }
@@ -246,6 +275,14 @@ function parsedEntry(sql: string): Entry {
     shape: shapeOf(statement),
   }));
   return { statements, compiled: undefined, schema: -1 };
+}
+
+function textTooLong(): SqlError {
+  return new SqlError(
+    "SQLITE_TOOBIG",
+    `the SQL text of a statement has at most ${limits.sqlBytesMax} bytes: bind long values as parameters, or send ` +
+      "several statements",
+  );
 }
 
 function onlyStatement(statements: readonly ShapedStatement[]): ShapedStatement {

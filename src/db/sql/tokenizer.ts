@@ -51,6 +51,29 @@ export function parametersOf(statement: string): Parameter[] {
   return slots.list();
 }
 
+/** The statement with calls without arguments renamed, as `names` says by lower-case name. */
+export function renameCalls(statement: string, names: Readonly<Record<string, string>>): string {
+  const scanner = new Scanner(statement);
+  let text = "";
+  let from = 0;
+  /** The last three tokens, the last one last. */
+  let before: Token[] = [];
+  for (scanner.next(); scanner.kind !== "end"; scanner.next()) {
+    const token = statement.slice(scanner.from, scanner.to);
+    before = [...before.slice(-2), { kind: scanner.kind, text: token, at: scanner.from }];
+    const [called, open, close] = before;
+    if (open?.text !== "(" || close?.text !== ")" || called === undefined) continue;
+    const name = called.kind === "quoted" ? unquote(called.text) : called.text;
+    const renamed = called.kind === "symbol" ? undefined : names[name.toLowerCase()];
+    if (renamed === undefined) continue;
+    text += statement.slice(from, called.at) + renamed;
+    from = called.at + called.text.length;
+  }
+  return text + statement.slice(from);
+}
+
+type Token = { readonly kind: TokenKind; readonly text: string; readonly at: number };
+
 /** Reads up to and including the next semicolon. The scanner stands on the first token of what follows then. */
 function parseStatement(scanner: Scanner, sql: string): Statement | undefined {
   const from = scanner.from;

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hasUpkeep } from "./compiled-shape.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { hasUpkeep } from "./shape.ts";
 import { TestWriter, unit } from "./test-database.ts";
 
 test("work on whole tables is told from statements that may run away", () => {

@@ -2,9 +2,9 @@
  * How a request goes from one node to another over HTTP.
  *
  *   POST /internal/run
- *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, foreignKeys, inPieces, requests }, the
+ *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, connection, inPieces, requests }, the
  *             requests as Hrana has them, so that the receiver decodes them as it decodes a client's
- *     200     one line { position, session, foreignKeys, acked, lengths }, then the results, one after the other;
+ *     200     one line { position, session, connection, acked, lengths }, then the results, one after the other;
  *             lengths count UTF-16 units, so that nobody parses a result on the way. With the header
  *             paceline-pieces (only if `inPieces`): no results, but the entries of a cursor, as they are made
  *     else    { code, message }: a ClientError
@@ -25,6 +25,7 @@
 
 import { createHmac, hash, timingSafeEqual } from "node:crypto";
 import { ProtocolError } from "../../base/errors.ts";
+import { parseConnection } from "../../db/stream/connection-state.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
 import { parseAck } from "../rule/ack.ts";
 import type { RunAnswer } from "./run.ts";
@@ -62,7 +63,7 @@ export function encodeAnswer(answer: RunAnswer): string {
   const head = JSON.stringify({
     position: formatPosition(answer.position),
     session: answer.session,
-    foreignKeys: answer.foreignKeys,
+    connection: answer.connection,
     acked: answer.acked,
     lengths: answer.results.map((result) => result.length),
   });
@@ -92,13 +93,13 @@ export function decodeAnswer(text: string): RunAnswer {
     results,
     position,
     session: typeof head.session === "string" ? head.session : undefined,
-    foreignKeys: typeof head.foreignKeys === "boolean" ? head.foreignKeys : undefined,
+    connection: parseConnection(head.connection),
     acked: typeof head.acked === "string" ? parseAck(head.acked)?.level : undefined,
   };
 }
 
 type Head = {
-  readonly [key in "position" | "session" | "foreignKeys" | "acked" | "lengths"]?: unknown;
+  readonly [key in "position" | "session" | "connection" | "acked" | "lengths"]?: unknown;
 };
 
 function parse(text: string): Head {

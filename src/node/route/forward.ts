@@ -24,8 +24,8 @@ import {
 } from "../../base/errors.ts";
 import { firstLine } from "../../base/lines.ts";
 import { mayCommit } from "../../db/sql/classify.ts";
-import { hasUpkeep } from "../../db/sql/compiled-shape.ts";
 import type { Unit } from "../../db/sql/request.ts";
+import { hasUpkeep } from "../../db/sql/shape.ts";
 import { isConnectFailure } from "../../host/connect-failure.ts";
 import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";

@@ -212,7 +212,7 @@ async function* inPieces(
  * that one, the first of a term for instance, are in what was read all the same.
  */
 function answerOf(outcome: ReadOutcome, before?: EntryId): ReadAnswer {
-  const { results, foreignKeys, refusedWrite } = outcome;
+  const { results, connection, refusedWrite } = outcome;
   const { lsn, term } = before !== undefined && before.lsn > outcome.lsn ? before : outcome;
-  return { results, position: { lsn, term }, foreignKeys, refusedWrite: refusedWrite === true };
+  return { results, position: { lsn, term }, connection, refusedWrite: refusedWrite === true };
 }

@@ -43,7 +43,7 @@ function headOf(unit: Unit, options: RunOptions, onwards: boolean): object {
     session: options.session,
     deadlineMs: options.deadlineMs,
     ack: options.ack && formatAck(options.ack),
-    foreignKeys: unit.foreignKeys,
+    connection: unit.connection,
     inPieces: options.inPieces,
   };
 }

@@ -7,6 +7,7 @@
  * Not here: how a request is routed (node/), how it came in (api/), how it goes to another node (forward.ts).
  */
 
+import type { ConnectionState } from "../../db/stream/connection-state.ts";
 import type { EntryId, NodeId } from "../../vocabulary.ts";
 import type { Ack, AckLevel } from "../rule/ack.ts";
 
@@ -60,8 +61,8 @@ export type RunAnswer = {
   readonly session: string | undefined;
   /** Of a write: the copies that it had when it was answered. */
   readonly acked?: AckLevel | undefined;
-  /** The unit changed `PRAGMA foreign_keys`: the stream's next units bring it along (Unit.foreignKeys). */
-  readonly foreignKeys?: boolean | undefined;
+  /** What the stream keeps now, if the unit has changed it: its next units bring it along (Unit.connection). */
+  readonly connection?: ConnectionState | undefined;
 };
 
 /** What `parseConsistency` accepts, for messages. */

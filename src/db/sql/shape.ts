@@ -9,11 +9,52 @@
 
 import { pragmaUse } from "../stream/pragmas.ts";
 import type { Trace } from "./authorizer.ts";
-import { plainShape, type Shape } from "./classify.ts";
 import type { Unit } from "./request.ts";
 import type { Statement } from "./tokenizer.ts";
 
 const upkeepWords = /\b(?:VACUUM|REINDEX|ANALYZE|INDEX|ALTER|DROP|rebuild|optimize)\b/i;
+
+export type StatementKind =
+  | "select" // SELECT, VALUES, WITH … SELECT, and whatever is not known
+  | "change" // INSERT, UPDATE, DELETE, REPLACE
+  | "schema" // CREATE, DROP, ALTER
+  | "upkeep" // ANALYZE, REINDEX, PRAGMA optimize, PRAGMA user_version = …
+  | "setting" // a PRAGMA that changes how the connection runs statements
+  | "kept" // a PRAGMA that is answered from what the stream keeps
+  | "vacuum"
+  | "begin"
+  | "commit"
+  | "rollback"
+  | "savepoint"
+  | "release"
+  | "rollback-to";
+
+export type Shape = {
+  readonly kind: StatementKind;
+  /** May change the database; such a statement never runs on a reader. */
+  readonly writes: boolean;
+  /** INSERT or REPLACE: its answer carries a rowid. */
+  readonly inserts: boolean;
+  /** BEGIN only: `BEGIN READONLY`, libSQL's word for a transaction that may be served by any node. */
+  readonly readonly: boolean;
+  /** BEGIN only: takes the write lock at once. */
+  readonly immediate: boolean;
+  /** Name of the savepoint. */
+  readonly name: string | undefined;
+  /** It may be used again as it was compiled. */
+  readonly cacheable: boolean;
+};
+
+/** A statement that reads. */
+export const plainShape: Shape = {
+  kind: "select",
+  writes: false,
+  inserts: false,
+  readonly: false,
+  immediate: false,
+  name: undefined,
+  cacheable: true,
+};
 
 /** `guess` is the shape by words. The statement may be behind EXPLAIN: this is what is explained. */
 export function compiledShape(trace: Trace, guess: Shape): Shape {
@@ -24,10 +65,7 @@ export function compiledShape(trace: Trace, guess: Shape): Shape {
     return { ...plainShape, ...control, ...begin };
   }
   if (pragma !== undefined) {
-    const shape = { ...plainShape, cacheable: false };
-    const use = pragmaUse(pragma.name, pragma.value);
-    if (use === "setting") return { ...shape, kind: "setting", writes: true };
-    return use === "stored" ? { ...shape, kind: "upkeep", writes: true } : shape;
+    return pragmaShape(pragma.name, pragma.value);
   }
   // ANALYZE may make its table, and CREATE INDEX fills the index.
   const { isSchema, upkeep } = trace;
@@ -39,6 +77,22 @@ export function compiledShape(trace: Trace, guess: Shape): Shape {
   }
   const isIdle = guess.kind === "schema" || guess.kind === "upkeep" || guess.kind === "vacuum";
   return isIdle ? guess : plainShape;
+}
+
+/** Some PRAGMAs act while they are compiled, and all are compiled each time. */
+export function pragmaShape(name: string, value: string | undefined): Shape {
+  const shape = { ...plainShape, cacheable: false };
+  switch (pragmaUse(name, value)) {
+    case "setting":
+      return { ...shape, kind: "setting", writes: true };
+    case "stored":
+      return { ...shape, kind: "upkeep", writes: true };
+    case "kept":
+    case "fixed":
+      return { ...shape, kind: "kept" };
+    default:
+      return shape;
+  }
 }
 
 /** Whether a unit has such a statement, by its words: for how long its answer is waited for. */

@@ -1,0 +1,241 @@
+// A stream is a connection: what SQLite keeps for one is as on one stock connection, whoever else uses the real one.
+
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { ReadView } from "../process/reader-child.ts";
+import type { Unit, Value } from "../sql/request.ts";
+import { execute, newDatabase, TestWriter, unit } from "../sql/test-database.ts";
+import type { ConnectionState } from "./connection-state.ts";
+
+type Result = {
+  type: "ok" | "error";
+  response: { result: { cols: { name: string }[]; rows: Value[][] } };
+  error: { code: string; message: string };
+};
+
+/** What a statement gives, as text: columns and rows, or the error's message. */
+type Told = { cols: string[]; rows: string[] } | string;
+
+/** A cluster's processes with many streams. Each statement of a stream is a request of its own. */
+class Streams {
+  readonly writer = new TestWriter();
+  readonly #reader = new ReadView(this.writer.path, { unit() {}, statement() {}, idle() {} });
+  readonly #stateOf = new Map<string, ConnectionState | undefined>();
+  #open: string | undefined;
+
+  constructor(...schema: string[]) {
+    for (const sql of schema) this.writer.db.exec(sql);
+  }
+
+  /** One statement of a stream; by others in between, if they may. */
+  run(stream: string, sql: string): Told {
+    const told = this.#one(stream, sql);
+    if (this.#open === undefined) this.#one("others", "INSERT INTO noise VALUES (777), (778)");
+    return told;
+  }
+
+  #one(stream: string, sql: string): Told {
+    const sent: Unit = { ...unit(execute(sql)), connection: this.#stateOf.get(stream) };
+    const read =
+      this.#open === undefined
+        ? this.#reader.answer({ type: "run", ask: "run", id: 0, unit: sent, keep: false })
+        : undefined;
+    // As a node does: first where reading is, then on the leader what is refused there or leaves something open.
+    const isRead = read !== undefined && read.refusedWrite !== true && !read.inTransaction;
+    const outcome = isRead ? read : this.#write(sent);
+    if (outcome.connection !== undefined) this.#stateOf.set(stream, outcome.connection);
+    this.#open = outcome.inTransaction ? stream : undefined;
+    return toldOf(JSON.parse(outcome.results[0]!));
+  }
+
+  #write(sent: Unit) {
+    return this.writer.run([sent], this.#open === undefined ? "none" : "continue").outcomes[0]!;
+  }
+}
+
+function toldOf({ type, response, error }: Result): Told {
+  if (type === "error") return error.message;
+  const { cols, rows } = response.result;
+  const text = (value: Value) => ("value" in value ? String(value.value) : value.type);
+  return { cols: cols.map(({ name }) => name), rows: rows.map((row) => row.map(text).join()) };
+}
+
+function stockTold(db: DatabaseSync, sql: string): Told {
+  try {
+    const statement = db.prepare(sql);
+    const rows = statement.all() as unknown as unknown[][];
+    const cols = statement.columns().map(({ name }) => name);
+    return { cols, rows: rows.map((row) => row.map((value) => String(value ?? "null")).join()) };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const noise = "CREATE TABLE noise(a)";
+
+/** The same statements on one stock connection and as requests of one stream among others. */
+function compare(schema: readonly string[], statements: readonly string[]): void {
+  const streams = new Streams(noise, ...schema);
+  const stock = new DatabaseSync(newDatabase(), {
+    ...{ returnArrays: true, readBigInts: true, enableDoubleQuotedStringLiterals: true },
+    enableForeignKeyConstraints: false,
+  });
+  for (const sql of [noise, ...schema]) stock.exec(sql);
+  for (const sql of statements) {
+    const expected = stockTold(stock, sql);
+    assert.deepEqual(streams.run("mine", sql), expected, sql);
+  }
+}
+
+const t = "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE)";
+const counters = "SELECT last_insert_rowid(), changes(), total_changes()";
+
+test("counters are the stream's own", () => {
+  compare(
+    [t, "CREATE TABLE w(k TEXT PRIMARY KEY, v) WITHOUT ROWID"],
+    [
+      ...[counters, "INSERT INTO t VALUES (41, 'a'), (42, 'b')", counters, counters],
+      ...["INSERT INTO t(a) VALUES ('b') ON CONFLICT DO NOTHING", counters],
+      ...["INSERT INTO t(a) VALUES ('b') ON CONFLICT DO UPDATE SET a = 'c'", counters],
+      ...["INSERT INTO w VALUES ('k', 1)", counters, "UPDATE t SET a = a || id", counters],
+      ...["INSERT INTO t(a) VALUES ('a41')", counters, "DELETE FROM t WHERE id = 7", counters],
+      ...["INSERT INTO t(a) SELECT last_insert_rowid() RETURNING a", counters],
+      ...["CREATE TABLE made AS SELECT changes() AS n", "SELECT n FROM made", counters],
+      ...["BEGIN", "INSERT INTO t(id) VALUES (90)", counters, "ROLLBACK", counters],
+      ...['SELECT "changes" /* of mine */ ( ) + 1 AS c, changes( ), `total_changes`()', counters],
+      ...["INSERT INTO noise SELECT changes() + total_changes()", "SELECT max(a) < 777 FROM noise"],
+    ].filter((sql) => !sql.includes("noise")),
+  );
+});
+
+test("counters in views and triggers are the stream's own, or refused", () => {
+  const schema = [
+    ...[t, "CREATE TABLE log(id INTEGER PRIMARY KEY, rowid_was, changes_were)"],
+    "CREATE VIEW v AS SELECT last_insert_rowid() AS r, changes() AS c",
+    `CREATE TRIGGER g AFTER UPDATE ON t BEGIN
+       INSERT INTO log(rowid_was, changes_were) VALUES (last_insert_rowid(), changes());
+       INSERT INTO log(rowid_was, changes_were) VALUES (last_insert_rowid(), changes()); END`,
+  ];
+  compare(schema, [
+    ...["INSERT INTO t VALUES (41, 'a'), (42, 'b'), (43, 'c')", "SELECT * FROM v"],
+    ...["UPDATE t SET a = 'z' WHERE id = 42", counters, "SELECT * FROM log", "SELECT * FROM v"],
+  ]);
+  const streams = new Streams(noise, "CREATE VIEW v AS SELECT total_changes() AS n");
+  assert.match(
+    String(streams.run("mine", "SELECT n FROM v")),
+    /total_changes\(\) is not available/,
+  );
+});
+
+test("settings last as long as the stream", () => {
+  compare(
+    [t, "CREATE TABLE child(p REFERENCES t(id), CHECK(p < 100))"],
+    [
+      ...["PRAGMA foreign_keys", "PRAGMA foreign_keys = ON", "PRAGMA foreign_keys"],
+      ...[
+        "INSERT INTO child VALUES (7)",
+        "PRAGMA foreign_keys = 0",
+        "INSERT INTO child VALUES (7)",
+      ],
+      ...["BEGIN", "PRAGMA foreign_keys = ON", "PRAGMA foreign_keys", "COMMIT"],
+      ...["PRAGMA recursive_triggers = yes", "PRAGMA recursive_triggers"],
+      ...["PRAGMA legacy_alter_table(1)", "PRAGMA legacy_alter_table"],
+      ...["PRAGMA main.ignore_check_constraints = true", "INSERT INTO child VALUES (200)"],
+      ...["PRAGMA ignore_check_constraints", "SELECT 'a' LIKE 'A'", "PRAGMA case_sensitive_like=1"],
+      ...["SELECT 'a' LIKE 'A'", "PRAGMA case_sensitive_like", "PRAGMA case_sensitive_like = off"],
+      ...["SELECT 'a' LIKE 'A'", "INSERT INTO t VALUES (1, 2), (3, 4)"],
+      ...["PRAGMA reverse_unordered_selects = 1", "SELECT id FROM t", "PRAGMA automatic_index = 0"],
+      ...["PRAGMA reverse_unordered_selects", "PRAGMA automatic_index", "PRAGMA trusted_schema"],
+      ...["PRAGMA query_only = ON", "INSERT INTO t VALUES (9, 9)", "BEGIN IMMEDIATE", "BEGIN"],
+      ...["COMMIT", "CREATE TABLE q(a)", "PRAGMA query_only = OFF", "INSERT INTO t VALUES (9, 9)"],
+    ],
+  );
+});
+
+test("deferred foreign keys are of one transaction", () => {
+  compare(
+    [t, "CREATE TABLE child(p REFERENCES t(id))"],
+    [
+      ...[
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA defer_foreign_keys = ON",
+        "PRAGMA defer_foreign_keys",
+      ],
+      ...["INSERT INTO child VALUES (7)", "PRAGMA defer_foreign_keys", "BEGIN"],
+      ...["PRAGMA defer_foreign_keys = ON", "INSERT INTO child VALUES (7)", "COMMIT"],
+      ...["PRAGMA defer_foreign_keys", "INSERT INTO t VALUES (7, 7)", "COMMIT"],
+      ...["PRAGMA defer_foreign_keys", "SELECT * FROM child", "INSERT INTO child VALUES (8)"],
+    ],
+  );
+});
+
+test("what tools say at their start is kept and answered as stock SQLite answers it", () => {
+  compare(
+    [t],
+    [
+      ...["PRAGMA busy_timeout", "PRAGMA busy_timeout = 5000", "PRAGMA busy_timeout"],
+      ...["PRAGMA synchronous", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous"],
+      ...["PRAGMA cache_size = -2000", "PRAGMA cache_size", "PRAGMA cache_size(10)"],
+      ...["PRAGMA cache_size", "PRAGMA temp_store = MEMORY", "PRAGMA temp_store"],
+      ...["PRAGMA journal_size_limit = 6144000", "PRAGMA journal_size_limit"],
+      ...["PRAGMA wal_autocheckpoint = 100", "PRAGMA wal_autocheckpoint"],
+      ...["PRAGMA secure_delete = FAST", "PRAGMA secure_delete", "PRAGMA threads = 2"],
+      ...["PRAGMA threads", "PRAGMA cache_spill = off"],
+      ...["PRAGMA cache_spill", "PRAGMA analysis_limit = 400", "PRAGMA analysis_limit"],
+      ...["PRAGMA locking_mode", "PRAGMA locking_mode = NORMAL", "PRAGMA auto_vacuum"],
+      ...["PRAGMA auto_vacuum = 0", "PRAGMA incremental_vacuum", "PRAGMA incremental_vacuum(9)"],
+      ...["PRAGMA page_size", "PRAGMA page_size = 1024", "PRAGMA page_size", "PRAGMA encoding"],
+      ...["PRAGMA encoding = 'UTF-16'", "PRAGMA encoding", "PRAGMA shrink_memory"],
+      ...["SELECT l.name FROM pragma_database_list AS l", "PRAGMA hard_heap_limit"],
+      ...["PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "PRAGMA mmap_size"],
+      ...["PRAGMA mmap_size = 30000000", "PRAGMA mmap_size"],
+      ...["PRAGMA soft_heap_limit", "PRAGMA max_page_count", "PRAGMA count_changes"],
+      ...["PRAGMA full_column_names", "PRAGMA short_column_names", "PRAGMA read_uncommitted = 1"],
+      ...["PRAGMA read_uncommitted", "PRAGMA cell_size_check = on", "PRAGMA cell_size_check"],
+      ...["PRAGMA fullfsync = 1", "PRAGMA checkpoint_fullfsync", "PRAGMA writable_schema"],
+      ...["PRAGMA legacy_file_format = 1", "BEGIN", "PRAGMA synchronous = OFF", "COMMIT"],
+      ...["PRAGMA synchronous"],
+    ],
+  );
+  const streams = new Streams(noise);
+  const ask = (sql: string) => streams.run("mine", sql);
+  const list = { cols: ["seq", "name", "file"], rows: ["0,main,"] };
+  assert.deepEqual(ask("PRAGMA database_list"), list);
+  assert.deepEqual(ask("SELECT * FROM pragma_database_list"), list);
+  assert.deepEqual(ask("SELECT * FROM pragma_database_list"), list);
+  const checkpoint = { cols: ["busy", "log", "checkpointed"], rows: ["0,0,0"] };
+  assert.deepEqual(ask("PRAGMA wal_checkpoint(TRUNCATE)"), checkpoint);
+  const listed = ask("PRAGMA table_list");
+  assert.ok(!JSON.stringify(listed).includes("temp,paceline"), JSON.stringify(listed));
+});
+
+test("what would change how the file is written is refused, and said", () => {
+  const streams = new Streams(noise);
+  const refused = ["journal_mode = DELETE", "locking_mode = EXCLUSIVE", "auto_vacuum = FULL"];
+  for (const sql of [
+    ...refused,
+    "max_page_count = 5",
+    "writable_schema = 1",
+    "count_changes = 1",
+  ]) {
+    assert.match(String(streams.run("mine", `PRAGMA ${sql}`)), /cannot be set/, sql);
+  }
+});
+
+test("EXPLAIN and a description of a PRAGMA set nothing", () => {
+  const streams = new Streams(noise);
+  streams.run("mine", "EXPLAIN PRAGMA recursive_triggers = ON");
+  assert.deepEqual(streams.run("mine", "PRAGMA recursive_triggers"), {
+    ...{ cols: ["recursive_triggers"], rows: ["0"] },
+  });
+});
+
+test("within one request and in an interactive transaction nothing of ours shows", () => {
+  const { writer } = new Streams(noise, "CREATE TABLE t(a)");
+  const results = writer.results(
+    unit("PRAGMA foreign_keys=ON", "INSERT INTO t VALUES(1),(2),(3)", counters, counters),
+  ) as Result[];
+  assert.deepEqual((toldOf(results[2]!) as { rows: string[] }).rows, ["3,3,3"]);
+  assert.deepEqual(toldOf(results[3]!), toldOf(results[2]!));
+});
