@@ -13,6 +13,7 @@
 
 import { ClientError } from "../../base/errors.ts";
 import type { ReadOutcome } from "../../db/process/reader-pool.ts";
+import { accessOf } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
@@ -138,7 +139,7 @@ export class Reads {
       throw new ClientError("STREAM_EXPIRED", "the read transaction is gone; begin again");
     }
     pinned.cancelIdle();
-    if (options.inPieces === true) {
+    if (options.inPieces === true && accessOf(unit) === "read") {
       const session = { run: pinned.reader.run.bind(pinned.reader), close: () => this.close(id) };
       const { clock } = this.#ports;
       const cursor = await ReadCursor.open(session, unit, { clock, signal: options.signal });
