@@ -28,9 +28,10 @@ export function addBodies(app: FastifyInstance): void {
       discard(payload);
       throw tooLarge(max);
     }
-    const expected = declared ?? max;
-    if (expected <= limits.smallBodyBytes) return received(payload, max);
-    return receivedLarge(request, payload, { budget, expected, max });
+    const large = (bytes: number) => admitted(request, budget, bytes);
+    if (declared === undefined) return received(payload, max, () => large(max));
+    if (declared > limits.smallBodyBytes) await large(declared);
+    return received(payload, max);
   });
   app.addHook("onRequest", async (request, reply) => {
     replyOf.set(request, reply);
@@ -39,19 +40,12 @@ export function addBodies(app: FastifyInstance): void {
   });
 }
 
-type Large = { readonly budget: ByteBudget; readonly expected: number; readonly max: number };
-
-async function receivedLarge(
-  request: FastifyRequest,
-  payload: IncomingMessage,
-  { budget, expected, max }: Large,
-): Promise<Uint8Array> {
+/** Resolves when there is room. What was made of the body lives as long as the request, and so does its share. */
+async function admitted(request: FastifyRequest, budget: ByteBudget, bytes: number): Promise<void> {
   const reply = replyOf.get(request)!;
-  const give = await budget.take(expected, "large requests", signalOf(reply));
-  // What was made of the body lives as long as the request.
+  const give = await budget.take(bytes, "large requests", signalOf(reply));
   reply.raw.once("close", give);
   if (reply.raw.destroyed) give();
-  return received(payload, max);
 }
 
 function declaredBytes(request: FastifyRequest): number | undefined {
@@ -59,21 +53,34 @@ function declaredBytes(request: FastifyRequest): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-function received(payload: IncomingMessage, max: number): Promise<Uint8Array> {
+/** `onLarge`: what to wait for when the body, whose length nobody told, turns out to be large. */
+function received(
+  payload: IncomingMessage,
+  max: number,
+  onLarge?: () => Promise<void>,
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
+    let isLarge = onLarge === undefined;
+    const refuse = (error: unknown) => {
+      payload.off("data", onData);
+      discard(payload);
+      payload.resume();
+      reject(error);
+    };
     const onData = (chunk: Uint8Array) => {
       bytes += chunk.byteLength;
       chunks.push(chunk);
-      if (bytes <= max) return;
-      payload.off("data", onData);
-      discard(payload);
-      reject(tooLarge(max));
+      if (bytes > max) return refuse(tooLarge(max));
+      if (isLarge || bytes <= limits.smallBodyBytes) return undefined;
+      isLarge = true;
+      payload.pause();
+      return void onLarge!().then(() => payload.resume(), refuse);
     };
+    const brokeOff = () => reject(new ClientError("BAD_REQUEST", "the body broke off"));
     payload.on("data", onData);
     payload.once("end", () => resolve(Buffer.concat(chunks, bytes)));
-    const brokeOff = () => reject(new ClientError("BAD_REQUEST", "the body broke off"));
     payload.once("error", brokeOff);
     payload.once("close", brokeOff);
   });
