@@ -186,3 +186,11 @@ test("what travels as a statement brings the answers of clock and chance with it
   const [step] = namedSteps(recorded?.changes ?? [])[0]!;
   assert.equal(step?.type === "statement" && step.statement.captured.length, 1);
 });
+
+test("triggers of ours that a rollback brings back are removed before the schema changes", () => {
+  const writer = new TestWriter({ logKind: "triggers", changes: false, statements: false });
+  writer.run([unit("CREATE TABLE t(a, b)"), unit("INSERT INTO t VALUES (1, 1)")]);
+  writer.run([unit("BEGIN", "CREATE TABLE u(a)", "ROLLBACK")]);
+  const { outcomes } = writer.run([unit("DROP TABLE t")]);
+  assert.doesNotMatch(JSON.stringify(outcomes), /error/);
+});

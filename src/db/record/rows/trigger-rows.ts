@@ -43,6 +43,7 @@ export class TriggerLog {
   readonly #db: DatabaseSync;
   readonly #watchedByName = new Map<string, Watched>();
   readonly #exists: StatementSync;
+  readonly #made: StatementSync;
   readonly #prefix: string;
   #count = 0;
 
@@ -52,10 +53,14 @@ export class TriggerLog {
     this.#prefix = `${ownTriggerPrefix}${name}`;
     db.exec("PRAGMA temp_store = MEMORY");
     this.#exists = db.prepare("SELECT 1 FROM sqlite_temp_schema WHERE name = ?");
+    this.#made = db.prepare(
+      "SELECT type, name FROM sqlite_temp_schema WHERE name GLOB ? || '*' ORDER BY type DESC",
+    );
   }
 
+  /** Asks SQLite: a rollback brings back what was removed in its transaction. */
   get isWatching(): boolean {
-    return this.#watchedByName.size > 0;
+    return this.#made.get(this.#prefix) !== undefined;
   }
 
   /** What was noted before is forgotten. */
@@ -67,7 +72,8 @@ export class TriggerLog {
 
   /** The schema is about to change. */
   forget(): void {
-    for (const watched of this.#watchedByName.values()) this.#remove(watched);
+    const made = this.#made.all(this.#prefix) as unknown as [string, string][];
+    for (const [type, name] of made) this.#db.exec(`DROP ${type} temp.${name}`);
     this.#watchedByName.clear();
   }
 
