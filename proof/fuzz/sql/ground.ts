@@ -83,22 +83,24 @@ export class Ground {
     }
   }
 
-  /** Removes all that a list has made. What other clients spoil is tried again. */
+  /** Removes all that a list has made. What fails in one request is tried in several, and told all the same. */
   async remove(prefix: string, position: string | undefined): Promise<void> {
     const [copy] = this.copies;
     let failed: string | undefined;
     for (let attempt = 0; attempt < 5; attempt++) {
       await this.applied(position);
       const statements = removalOf(copy!.db, prefix);
-      if (statements.length === 0) return;
-      const stream = this.stream(0);
-      const answers = await stream.run(sendOf(["PRAGMA foreign_keys = off", ...statements]));
-      position = stream.position;
-      const error = answers.flat().find((answer) => answer.type === "error");
-      failed = error?.type === "error" ? `${error.code} ${error.message}` : undefined;
+      if (statements.length === 0) break;
+      const groups = attempt === 0 ? [statements] : statements.map((each) => [each]);
+      for (const group of groups) {
+        const stream = this.stream(0);
+        const answers = await stream.run(sendOf(["PRAGMA foreign_keys = off", ...group]));
+        position = stream.position ?? position;
+        const error = answers.flat().find((answer) => answer.type === "error");
+        if (error?.type === "error") failed ??= `${error.code} ${error.message}`;
+      }
     }
-    if (failed !== undefined)
-      throw new Error(`cannot remove what begins with ${prefix}: ${failed}`);
+    if (failed !== undefined) throw new Error(`cannot drop what begins with ${prefix}: ${failed}`);
   }
 
   output(): string {

@@ -36,8 +36,11 @@ export type Condition =
 export type Step = { readonly statement: Statement; readonly condition?: Condition | undefined };
 
 export type Request = {
-  readonly type: "execute" | "batch" | "sequence" | "describe" | "get_autocommit";
-  /** One of `execute` and `describe`, none of `get_autocommit`. */
+  readonly type: "execute" | "batch" | "cursor" | "sequence" | "describe" | "get_autocommit";
+  /**
+   * A cursor is a batch whose answer is streamed; it is alone in its HTTP request. `execute` and `describe` have one
+   * step, `get_autocommit` none.
+   */
   readonly steps: readonly Step[];
 };
 

@@ -13,7 +13,7 @@ import { type Answer, difference } from "./answers.ts";
 import { contentOf, type Wish } from "./content.ts";
 import type { Ground } from "./ground.ts";
 import type { List, Request, Send, Step } from "./list.ts";
-import { isManyBeforeBad } from "./refusals.ts";
+import { isManyBeforeBad, isRefusedByKind } from "./refusals.ts";
 import { StockStream } from "./stock.ts";
 import { countOfSend, printedSend, shown } from "./texts.ts";
 import type { WireStream } from "./wire.ts";
@@ -65,7 +65,7 @@ export async function playList(list: List, ground: Ground): Promise<Played> {
 
 function brokenOff(error: unknown): Difference {
   const { message, stack } = error as Error;
-  return { what: `it broke off: ${message.replace(/\bq\w+/g, "…")}`, detail: String(stack) };
+  return { what: `it broke off: ${message.replace(/\bq\w+|\d+/g, "…")}`, detail: String(stack) };
 }
 
 type Pair = { ours: WireStream; stock: StockStream };
@@ -136,7 +136,7 @@ class Play {
     const isLogical = this.#ground.kind !== "pages" && this.#ground.kind !== "changes";
     const isBlocked = (at: number) => {
       const answer = ours[at];
-      return answer?.type === "error" && answer.code === "BLOCKED";
+      return answer?.type === "error" && isRefusedByKind(answer.code, answer.message);
     };
     const isScript = request.type === "sequence";
     const expected = stock.run(request, (at) => isLogical && !isScript && isBlocked(at));
@@ -146,6 +146,7 @@ class Play {
         this.#isLost = true;
         return undefined;
       }
+      if (isLogical && isBlocked(at)) continue;
       const what = difference(mine, theirs);
       if (what === undefined || isAllowed(mine, theirs, request.steps[at])) continue;
       if (mine.type === "error" && (passing.has(mine.code) || this.#isOfOthers(mine.message))) {

@@ -26,12 +26,23 @@ const refusedPragmas: ReadonlyMap<string, string> = new Map([
   ["writable_schema", "the schema is changed by statements of the schema only"],
 ]);
 
+/** These are answered; a PRAGMA that is not known is refused, where SQLite does nothing without a word. */
+const answeredPragmas: ReadonlySet<string> = new Set([
+  ...["foreign_keys", "recursive_triggers", "defer_foreign_keys", "legacy_alter_table"],
+  ...["ignore_check_constraints", "table_info", "table_xinfo", "index_list", "foreign_key_list"],
+  ...["foreign_key_check", "integrity_check", "quick_check", "encoding", "query_only"],
+  // The last one is asked by FTS5 itself.
+  ...["journal_mode", "data_version"],
+]);
+
 const savepointPrefix = "paceline_";
 
 /** Why the nodes refuse an action of a statement; undefined: they must not. Arguments as the authorizer has them. */
 export function refusal(action: number, first: string, second: string): string | undefined {
   if (action === constants.SQLITE_PRAGMA) {
-    return second === "" ? undefined : refusedPragmas.get(first.toLowerCase());
+    const name = first.toLowerCase();
+    if (!answeredPragmas.has(name)) return "it may change how the database is stored";
+    return second === "" ? undefined : refusedPragmas.get(name);
   }
   if (action === constants.SQLITE_SAVEPOINT && second.toLowerCase().startsWith(savepointPrefix)) {
     return "names of the nodes' own savepoints";
@@ -40,6 +51,14 @@ export function refusal(action: number, first: string, second: string): string |
     return "extensions cannot be loaded";
   }
   return refusedActions.get(action);
+}
+
+/**
+ * Under a logical log kind: refused before it ran, or refused where SQLite only refuses it for several rows at a time.
+ * Rows are seen by triggers there, and a table with triggers has every foreign key on it looked at.
+ */
+export function isRefusedByKind(code: string, message: string): boolean {
+  return code === "BLOCKED" || message.startsWith("foreign key mismatch");
 }
 
 /**

@@ -8,7 +8,7 @@ import type { List } from "./list.ts";
 import { listOf, ways } from "./make/lists.ts";
 import { type Difference, Disturbed, type Played, playList } from "./play.ts";
 import { shrunk } from "./shrink.ts";
-import { printed } from "./texts.ts";
+import { printed, renamed } from "./texts.ts";
 
 export type SqlPlan = {
   readonly kind: Kind;
@@ -82,6 +82,7 @@ class Run {
   #lists = 0;
   #next = 0;
   #repeated = 0;
+  #attempts = 0;
 
   constructor(plan: SqlPlan, ground: Ground) {
     this.#plan = plan;
@@ -147,7 +148,10 @@ class Run {
     this.#shrunk.set(difference.what, times + 1);
     const after = this.#statements;
     const smallest = await this.#turns.alone(async () => {
-      const play = async (smaller: List) => (await this.#again(smaller)).difference;
+      // Under names of its own each time: what an attempt may leave behind is in nobody's way.
+      const play = async (smaller: List) =>
+        (await this.#again(renamed(smaller, `q${list.seed.toString(36)}a${this.#attempts++}_`)))
+          .difference;
       const again = await play(list);
       return again === undefined ? undefined : shrunk(list, again, play);
     });

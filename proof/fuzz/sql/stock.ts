@@ -55,6 +55,7 @@ export class StockStream {
       case "execute":
         return request.steps.map(({ statement }, at) => this.#execute(statement, refused(at)));
       case "batch":
+      case "cursor":
         return this.#batch(request.steps, refused);
       case "sequence":
         return [refused(0) ? refusedAnswer : this.#script(scriptOf(request))];

@@ -1,7 +1,7 @@
 /** Lists as texts: scripts for SQLite, lines for people. */
 
 import type { SqlValue } from "../../../src/changes/values.ts";
-import type { Argument, List, Request, Send } from "./list.ts";
+import type { Argument, List, Request, Send, Step } from "./list.ts";
 
 /** The text of a script. */
 export function scriptOf(request: Request): string {
@@ -10,6 +10,20 @@ export function scriptOf(request: Request): string {
 
 export function countOfSend(send: Send): number {
   return send.requests.reduce((sum, { steps }) => sum + Math.max(1, steps.length), 0);
+}
+
+/** The same list with other names. */
+export function renamed(list: List, prefix: string): List {
+  const old = new RegExp(list.prefix, "gi");
+  const rename = ({ statement, condition }: Step): Step => {
+    const [sql, plain] = [statement.sql, statement.plain].map((text) => text.replace(old, prefix));
+    return { statement: { ...statement, sql: sql!, plain: plain! }, condition };
+  };
+  const sends = list.sends.map((send) => ({
+    ...send,
+    requests: send.requests.map(({ type, steps }) => ({ type, steps: steps.map(rename) })),
+  }));
+  return { ...list, prefix, sends };
 }
 
 /** The list as lines, for people. Odd characters are written as JavaScript does. */

@@ -39,27 +39,45 @@ export class WireStream {
   }
 
   /** The answers to each request; a script has one for all its steps. */
-  async run({ requests, closes }: Send): Promise<Answer[][]> {
+  async run(send: Send): Promise<Answer[][]> {
+    const { requests, closes } = send;
+    if (requests[0]?.type === "cursor") return [await this.#cursor(requests[0])];
     const sent: unknown[] = requests.map(requestJson);
     if (closes) sent.push({ type: "close" });
+    const { text, failure } = await this.#post("/v3/pipeline", { requests: sent });
+    if (failure !== undefined) return requests.map(({ steps }) => steps.map(() => failure));
+    const answer = JSON.parse(text) as { baton: string | null; results: Result[] };
+    this.#baton = answer.baton ?? undefined;
+    return requests.map((request, at) => answersOf(request, answer.results[at] as Result));
+  }
+
+  async #cursor(request: Request): Promise<Answer[]> {
+    const { batch } = requestJson({ ...request, type: "batch" }) as { batch: unknown };
+    const { text, failure } = await this.#post("/v3/cursor", { batch });
+    if (failure !== undefined) return request.steps.map(() => failure);
+    const [head, ...entries] = text
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    this.#baton = (head as { baton: string | null }).baton ?? undefined;
+    return cursorAnswers(request.steps.length, entries as Entry[]);
+  }
+
+  async #post(path: string, body: object): Promise<{ text: string; failure?: Answer }> {
     const response = await this.#pool.request({
-      path: "/v3/pipeline",
+      path,
       method: "POST",
-      body: JSON.stringify({ baton: this.#baton, requests: sent }),
+      body: JSON.stringify({ baton: this.#baton, ...body }),
       headers: { "content-type": "application/json" },
       signal: AbortSignal.timeout(answerTimeoutMs),
     });
     const text = await response.body.text();
-    if (response.statusCode !== 200) {
-      this.#baton = undefined;
-      const { code = String(response.statusCode), message = text } = JSON.parse(text) as Failure;
-      return requests.map(({ steps }) => steps.map(() => ({ type: "error", code, message })));
-    }
     const position = response.headers["paceline-position"];
     if (typeof position === "string") this.position = position;
-    const answer = JSON.parse(text) as { baton: string | null; results: Result[] };
-    this.#baton = answer.baton ?? undefined;
-    return requests.map((request, at) => answersOf(request, answer.results[at] as Result));
+    if (response.statusCode === 200) return { text };
+    this.#baton = undefined;
+    const { code = String(response.statusCode), message = text } = JSON.parse(text) as Failure;
+    return { text, failure: { type: "error", code, message } };
   }
 }
 
@@ -69,6 +87,7 @@ function requestJson(request: Request): unknown {
   switch (type) {
     case "execute":
       return { type, stmt: statementJson(first!.statement) };
+    case "cursor":
     case "batch": {
       const made = steps.map(({ statement, condition }) => {
         const stmt = statementJson(statement);
@@ -121,6 +140,7 @@ function answersOf(request: Request, { error, response }: Result): Answer[] {
   switch (request.type) {
     case "execute":
       return [rowsOf(result!)];
+    case "cursor":
     case "batch":
       return request.steps.map((_, at) => {
         const failure = result?.step_errors?.[at];
@@ -135,6 +155,29 @@ function answersOf(request: Request, { error, response }: Result): Answer[] {
     case "get_autocommit":
       return [{ type: "autocommit", is: response?.is_autocommit === true }];
   }
+}
+
+type Entry =
+  | { type: "step_begin"; step: number; cols: StatementResult["cols"] }
+  | { type: "row"; row: Value[] }
+  | { type: "step_end"; affected_row_count: number; last_insert_rowid: string | null }
+  | { type: "step_error"; step: number; error: Failure }
+  | { type: "error"; error: Failure };
+
+function cursorAnswers(count: number, entries: readonly Entry[]): Answer[] {
+  const answers: Answer[] = Array.from({ length: count }, () => ({ type: "skipped" }));
+  let step = 0;
+  let result: StatementResult | undefined;
+  for (const entry of entries) {
+    if (entry.type === "step_begin") {
+      step = entry.step;
+      result = { cols: entry.cols, rows: [], affected_row_count: 0, last_insert_rowid: null };
+    } else if (entry.type === "row") result?.rows.push(entry.row);
+    else if (entry.type === "step_end") answers[step] = rowsOf({ ...result!, ...entry });
+    else if (entry.type === "step_error") answers[entry.step] = errorOf(entry.error);
+    else if (entry.type === "error") answers.fill(errorOf(entry.error));
+  }
+  return answers;
 }
 
 function errorOf({ code, message, extended_code: extended }: Failure): Answer {

@@ -3,7 +3,7 @@
  *
  *   each      every statement is a request of its own
  *   several   a few statements to a request
- *   batch     batches with conditions
+ *   batch     batches with conditions, some of them by a cursor
  *   script    several statements in one text
  *   mixed     all of these in turn
  *   streams   two or three streams in turn, each of them as `mixed`
@@ -123,6 +123,11 @@ function sendsOf(statements: readonly Statement[], { way, streams, prng }: Sendi
     const length = one ? 1 : prng.integer(2, 14);
     const part = statements.slice(at, at + length);
     at += length;
+    if (!one && (way === "batch" || way === "mixed") && prng.chance(0.2)) {
+      const { steps } = requestOf("batch", part, prng);
+      sends.push({ stream, requests: [{ type: "cursor", steps }], closes: false });
+      continue;
+    }
     const requests = one ? [requestOf("execute", part, prng)] : requestsOf(part, way, prng);
     if (prng.chance(0.05)) requests.push({ type: "get_autocommit", steps: [] });
     sends.push({ stream, requests, closes: prng.chance(0.04) });
