@@ -12,6 +12,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { interrupted } from "../../src/cli/local/interrupt.ts";
 import { busyPorts, freePorts, LocalCluster } from "../../src/cli/local/local-cluster.ts";
 import { RoleWatch } from "../../src/cli/local/role-watch.ts";
 import { CommandLine } from "../../tools/command-line.ts";
@@ -35,6 +36,9 @@ While it runs: k and Enter kills the leader, s and Enter starts what is dead, Ct
 Exit status: 0 when every order that was confirmed is there once, 1 when not, 2 for wrong options or a port in use.
 `;
 
+/** What is told in one line, without a stack. */
+class Expected extends Error {}
+
 const commandLine = new CommandLine("shop", help, {
   port: { type: "string", default: "7080" },
   dir: { type: "string", default: ".data/shop" },
@@ -46,10 +50,13 @@ const port = commandLine.number("port", { min: 1, max: 65_535 });
 const customerCount = commandLine.number("customers", { min: 0, max: 1_000 });
 const seconds = commandLine.number("seconds", { min: 0, whole: false });
 const launcher = resolve(import.meta.dirname, "../../bin/paceline");
-const ends = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => ends.abort());
-}
+const ending = interrupted(["SIGINT", "SIGTERM", "SIGHUP"], () => {
+  cluster.killAll();
+  router?.kill("SIGKILL");
+  process.exit(130);
+});
+/** The nodes are being stopped. */
+let isStopping = false;
 
 if ((await busyPorts([port])).length > 0) {
   console.error(`port ${port} is in use; choose another: npm run shop -- --port ${port + 1}`);
@@ -58,7 +65,7 @@ if ((await busyPorts([port])).length > 0) {
 const [a, b, c, routerPort] = await freePorts(4);
 const cluster = new LocalCluster(resolve(flags.dir), [a!, b!, c!], {
   onExit: (node, how) => {
-    if (!ends.signal.aborted) say(`the process of ${node.id} ended: ${how}`);
+    if (!isStopping) say(`the process of ${node.id} ended: ${how}`);
   },
 });
 const roles = new RoleWatch(cluster);
@@ -75,9 +82,9 @@ try {
   status = await run(shop);
   await shop.close();
 } catch (error) {
-  console.error(error);
+  console.error(error instanceof Expected ? `shop: ${error.message}` : error);
 } finally {
-  ends.abort();
+  isStopping = true;
   router?.kill("SIGTERM");
   await cluster.stopAll();
 }
@@ -91,12 +98,13 @@ async function run(shop: Shop): Promise<number> {
   let isOver = false;
   const buying = Promise.all(customers.map((customer) => customer.shopUntil(() => isOver, 150)));
   const endMs = seconds > 0 ? performance.now() + seconds * 1000 : 0;
-  for (let ticks = 1; !ends.signal.aborted; ticks++) {
+  for (let ticks = 1; !ending.aborted; ticks++) {
     for (const line of await roles.look()) say(line);
     if (ticks % 20 === 0) say(tally(shop, customers));
     if (endMs > 0 && performance.now() > endMs) break;
-    await sleep(250, undefined, { signal: ends.signal }).catch(() => undefined);
+    await sleep(250, undefined, { signal: ending }).catch(() => undefined);
   }
+  say("stopping, checking every order … (Ctrl-C again ends it without)");
   isOver = true;
   await buying;
   return report(customers);
@@ -144,19 +152,26 @@ function listen(): void {
 function startRouter(): ChildProcess {
   const nodes = cluster.nodes.map((node) => node.url).join(",");
   const args = [launcher, "router", "--listen", `127.0.0.1:${routerPort}`, "--nodes", nodes];
-  return spawn(process.execPath, args, { stdio: "ignore" });
+  // Like the nodes, in a group of its own: it is needed until every order has been looked for.
+  return spawn(process.execPath, args, { stdio: "ignore", detached: true });
 }
 
 async function until(isTrue: () => Promise<boolean>): Promise<void> {
   const endMs = performance.now() + 60_000;
   while (!(await isTrue().catch(() => false))) {
-    if (ends.signal.aborted) throw new Error("interrupted");
-    if (performance.now() > endMs) throw new Error(`no leader yet; see the logs in ${cluster.dir}`);
+    if (ending.aborted) throw new Expected("interrupted before there was a leader");
+    if (performance.now() > endMs) {
+      throw new Expected(
+        `the nodes elected no leader within 60 s; their logs are in ${cluster.dir}`,
+      );
+    }
     await sleep(100);
   }
 }
 
 function welcome(shop: Shop): string {
+  const others =
+    customerCount === 1 ? "1 other does the same" : `${customerCount} others do the same`;
   const nodes = cluster.nodes.map(
     ({ id, url, child }) =>
       `  node ${id}   ${url}   ${roles.roleOf(id).padEnd(8)}   pid ${child?.pid}`,
@@ -166,7 +181,7 @@ function welcome(shop: Shop): string {
   router   ${routerUrl}/status
 ${nodes.join("\n")}
 
-Open the shop and order something; ${customerCount} others do the same all the time. Then kill the leader:
+Open the shop and order something; ${others} all the time. Then kill the leader:
 k and Enter, or kill -9 and its pid. s and Enter starts it again. Ctrl-C ends it all.
 `;
 }

@@ -2,12 +2,14 @@
  * `npm start`: a cluster of three real nodes on this machine, in the foreground.
  *
  * Data stay between runs. Nothing is restarted by itself: whoever kills a node wants to see what happens then. Ctrl-C
- * stops all. Not here: the processes (local/local-cluster.ts); what a node is (start.ts).
+ * stops all, a second one kills them. Not here: the processes (local/local-cluster.ts); what a node is (start.ts).
  */
 
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, CommanderError } from "commander";
+import { messageOf } from "../base/errors.ts";
+import { interrupted } from "./local/interrupt.ts";
 import { busyPorts, LocalCluster, type LocalNode } from "./local/local-cluster.ts";
 import { RoleWatch, readyText } from "./local/role-watch.ts";
 import { Failure, misuse, printFailure, type Terminal } from "./terminal.ts";
@@ -18,15 +20,18 @@ const watchEveryMs = 250;
 
 type Flags = { readonly dir: string; readonly port: string };
 
-const ends = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => ends.abort(signal));
-}
+let cluster: LocalCluster | undefined;
+/** The nodes are being stopped. */
+let isStopping = false;
+const ending = interrupted(["SIGINT", "SIGTERM", "SIGHUP"], () => {
+  cluster?.killAll();
+  process.exit(130);
+});
 const terminal: Terminal = {
   in: process.stdin,
   out: process.stdout,
   err: process.stderr,
-  signal: ends.signal,
+  signal: ending,
 };
 process.exitCode = await main().catch((error: unknown) => printFailure(terminal, error));
 
@@ -58,13 +63,24 @@ async function main(): Promise<number> {
       `Choose others: npm start -- --port ${first + 100} --dir ${flags.dir}-${first + 100}`,
     );
   }
-  const cluster = new LocalCluster(resolve(flags.dir), ports, { onExit: sayExit });
+  cluster = openCluster(resolve(flags.dir), ports);
   say(`starting three nodes; their data and logs are in ${flags.dir}/`);
   cluster.startAll();
   try {
     return await watch(cluster);
+  } catch (error) {
+    if (error instanceof Failure) say(error.message);
+    throw error;
   } finally {
     await stop(cluster);
+  }
+}
+
+function openCluster(dir: string, ports: readonly number[]): LocalCluster {
+  try {
+    return new LocalCluster(dir, ports, { onExit: sayExit });
+  } catch (error) {
+    throw new Failure(`cannot use ${dir}: ${messageOf(error)}`, "Choose another: --dir DIR");
   }
 }
 
@@ -73,7 +89,7 @@ async function watch(cluster: LocalCluster): Promise<number> {
   const roles = new RoleWatch(cluster);
   const patienceMs = performance.now() + firstLeaderMs;
   let isReady = false;
-  while (!ends.signal.aborted) {
+  while (!ending.aborted) {
     if (cluster.running.length === 0) throw new Failure("no node is running any more");
     const lines = await roles.look();
     if (!isReady && roles.leader !== undefined) {
@@ -83,24 +99,25 @@ async function watch(cluster: LocalCluster): Promise<number> {
       for (const line of lines) say(line);
     } else if (performance.now() > patienceMs) {
       const hint = `The logs of the nodes are in ${cluster.dir}.`;
-      throw new Failure(`no leader within ${firstLeaderMs / 1000} s`, hint);
+      throw new Failure(`the nodes have elected no leader within ${firstLeaderMs / 1000} s`, hint);
     }
-    await sleep(watchEveryMs, undefined, { signal: ends.signal }).catch(() => undefined);
+    await sleep(watchEveryMs, undefined, { signal: ending }).catch(() => undefined);
   }
   return 0;
 }
 
 async function stop(cluster: LocalCluster): Promise<void> {
+  isStopping = true;
   if (cluster.running.length === 0) return;
   process.stdout.write("\n");
-  say("stopping the nodes …");
+  say("stopping the nodes … (Ctrl-C again kills them)");
   const killed = await cluster.stopAll();
   const hard = killed.length === 0 ? "" : `; ${killed.join(", ")} had to be killed`;
   say(`stopped${hard}. The data stay: \`npm start\` goes on with them.`);
 }
 
 function sayExit(node: LocalNode, how: string): void {
-  if (ends.signal.aborted) return;
+  if (isStopping || ending.aborted) return;
   say(`${node.id} has ended (${how}); the other nodes go on. Its log: ${node.logPath}`);
   for (const line of node.lastLines()) say(`  ${node.id} │ ${line}`);
 }

@@ -6,16 +6,14 @@
  * has gone away: SIGHUP and a broken standard output are no reason for a node to leave its cluster.
  */
 
+import { interrupted } from "./local/interrupt.ts";
 import { run } from "./program.ts";
 
-const ends = new AbortController();
-/** When `ends` was aborted. */
-let endedMs = 0;
 const args = process.argv.slice(2);
 const serves = ["start", "router"].includes(args[0] ?? "");
 const tidiesUp = serves || ["import", "shell"].includes(args[0] ?? "");
 
-let listens = false;
+let ending: AbortSignal | undefined;
 // An import first checks its file. No listener is called while SQLite does that, and nothing is to be tidied up yet.
 if (args[0] !== "import") listen();
 // Without a listener Node opens a debugger, to anybody on this machine.
@@ -29,27 +27,22 @@ const status = await run(args, {
   out: process.stdout,
   err: process.stderr,
   get signal() {
-    listen();
-    return ends.signal;
+    return listen();
   },
 });
 // A verb that is done is done, whatever connections are still kept alive. Output must be out first.
 process.stdout.write("", () => process.exit(status));
 
-function listen(): void {
-  if (listens) return;
-  listens = true;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
-  process.on("SIGHUP", serves ? ignoreHangUp : () => end("SIGHUP"));
+function listen(): AbortSignal {
+  if (ending !== undefined) return ending;
+  if (serves) process.on("SIGHUP", ignoreHangUp);
+  ending = interrupted(serves ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"], end);
+  if (!tidiesUp) ending.addEventListener("abort", end);
+  return ending;
 }
 
-function end(signal: NodeJS.Signals): void {
-  // The second time it is meant, unless it is the same Ctrl-C, told by the terminal and by our parent.
-  if (!tidiesUp) process.exit(130);
-  if (ends.signal.aborted && performance.now() - endedMs > 500) process.exit(130);
-  if (ends.signal.aborted) return;
-  endedMs = performance.now();
-  ends.abort(signal);
+function end(): void {
+  process.exit(130);
 }
 
 /** `kill -HUP` asks for the configuration to be read again, or says that the terminal was closed. */

@@ -2,14 +2,15 @@
  * Nodes on this machine, each a process of its own, started the way a user starts them: `bin/paceline start …`.
  *
  * What a node prints goes to `ID.log` in the directory of the cluster. The secret that nodes know each other by is
- * made once and kept beside it, readable by its owner only. Nothing is restarted by itself.
+ * made once and kept beside it, readable by its owner only. Nothing is restarted by itself. Ctrl-C in the terminal
+ * does not reach the nodes: who started them may have something left to do with them.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** After this a node that was asked to stop is killed. */
@@ -64,7 +65,7 @@ export class LocalCluster {
   constructor(dir: string, ports: readonly number[], events: ClusterEvents) {
     this.dir = dir;
     this.#events = events;
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeDirectory(dir);
     this.#secret = keepSecret(join(dir, "secret"));
     this.nodes = ports.map((port, i) => {
       const id = String.fromCharCode("a".charCodeAt(0) + i);
@@ -89,6 +90,8 @@ export class LocalCluster {
     const log = openSync(node.logPath, "a");
     const child = spawn(process.execPath, [launcher, "start", ...flags], {
       stdio: ["ignore", log, log],
+      // A process group of its own: a terminal sends Ctrl-C to the whole of the foreground one.
+      detached: true,
       env: { ...process.env, PACELINE_SECRET: this.#secret },
     });
     closeSync(log);
@@ -111,6 +114,11 @@ export class LocalCluster {
     const gone = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGKILL");
     await gone;
+  }
+
+  /** SIGKILL to all, without waiting. Nothing acknowledged is lost by it. */
+  killAll(): void {
+    for (const { child } of this.running) child?.kill("SIGKILL");
   }
 
   /** SIGTERM to all, SIGKILL to those that take too long. Resolves with the ids of these. */
@@ -153,6 +161,13 @@ async function listenOnce(port: number): Promise<number | undefined> {
       server.close(() => resolve(typeof address === "object" ? address?.port : undefined));
     });
   });
+}
+
+/** Not the recursive `mkdir` of Node, which never ends under /proc. */
+function makeDirectory(dir: string): void {
+  if (existsSync(dir)) return;
+  if (dirname(dir) !== dir) makeDirectory(dirname(dir));
+  mkdirSync(dir, { mode: 0o700 });
 }
 
 function keepSecret(path: string): string {

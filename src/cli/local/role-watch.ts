@@ -12,6 +12,8 @@ const askMs = 1_000;
 export class RoleWatch {
   readonly #cluster: LocalCluster;
   #leader: string | undefined;
+  /** The last one that was known, and its term. */
+  #last: { readonly id: string; readonly term: number } | undefined;
   /** Role by node id, of the nodes that answered last. */
   #roles = new Map<string, string>();
   /** When the last known leader was lost, on the monotonic clock. */
@@ -42,12 +44,19 @@ export class RoleWatch {
     const leads = leader !== undefined && roles.get(leader) === "leader" ? leader : undefined;
     if (leads !== this.#leader) {
       if (leads === undefined) {
-        lines.push(`${this.#leader} leads no more; an election takes about a second`);
+        lines.push(`${this.#leader} does not answer as leader; an election takes about a second`);
         this.#lostMs = performance.now();
       } else {
         const after =
           this.#lostMs === undefined ? "" : `, ${this.#since()} after the last one was missed`;
-        lines.push(`${leads} leads, in term ${status!.term}${after}`);
+        const { term } = status!;
+        const isSame = this.#last?.id === leads && this.#last.term === term;
+        lines.push(
+          isSame
+            ? `${leads} answers again and leads as before, in term ${term}`
+            : `${leads} leads, in term ${term}${after}`,
+        );
+        this.#last = { id: leads, term };
         this.#lostMs = undefined;
       }
     }
