@@ -6,7 +6,6 @@
  */
 
 import type { Socket } from "node:net";
-import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { parseConnection } from "../db/stream/connection-state.ts";
@@ -26,7 +25,7 @@ import { sendJson } from "./errors.ts";
 import { RequestDecoder } from "./hrana/decode.ts";
 import { SqlTexts } from "./hrana/sql-texts.ts";
 import { errorEntry } from "./hrana/unit.ts";
-import { bodyOf } from "./http/large-answers.ts";
+import { bodyOf, inPieces } from "./http/large-answers.ts";
 import { type JsonObject, parseJsonObject, readJsonObject, turnFor } from "./json-body.ts";
 import { signalOf } from "./wishes.ts";
 
@@ -69,7 +68,7 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
     if (answer.pieces !== undefined) {
       const lines = linesOf(encodeAnswer(answer), answer.pieces);
       reply.header(piecesHeader, "1").type("text/plain");
-      return reply.send(Readable.from(lines, { objectMode: false }));
+      return inPieces(reply, lines);
     }
     return reply.type("text/plain").send(bodyOf(encodeAnswer(answer)));
   });

@@ -3,13 +3,12 @@
  * of version 2 as well. The protobuf encoding of version 3 is not served: clients ask for it and fall back to JSON.
  */
 
-import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { encodeConnection } from "../../db/stream/connection-state.ts";
 import { formatPosition } from "../../vocabulary.ts";
-import { LargeAnswers } from "../http/large-answers.ts";
+import { inPieces, LargeAnswers } from "../http/large-answers.ts";
 import { wishesOf } from "../wishes.ts";
-import { type CursorAnswer, runCursor } from "./cursor.ts";
+import { runCursor } from "./cursor.ts";
 import { type HranaPorts, runPipeline } from "./pipeline.ts";
 import { streamHeaders, streamWishOf } from "./stream-wish.ts";
 import type { UnitResults } from "./unit.ts";
@@ -43,8 +42,7 @@ export function addHranaRoutes(
   app.post("/v3/cursor", async (request, reply) => {
     const wish = streamWishOf(request);
     const answer = await runCursor(ports, request.body, wishes(request, reply), wish);
-    const lines = Readable.from(bytesOf(answer.lines), { objectMode: false });
-    return placed(reply, answer).type("text/plain").send(lines);
+    return inPieces(placed(reply, answer).type("text/plain"), answer.lines);
   });
 
   for (const type of ["execute", "batch"] as const) {
@@ -66,7 +64,3 @@ function placed(reply: FastifyReply, { position, acked }: Placed): FastifyReply 
 }
 
 type Placed = Pick<UnitResults, "position" | "acked">;
-
-async function* bytesOf(pieces: CursorAnswer["lines"]): AsyncGenerator<Uint8Array> {
-  for await (const piece of pieces) yield typeof piece === "string" ? Buffer.from(piece) : piece;
-}

@@ -4,6 +4,7 @@
  * for slow clients is bounded.
  */
 
+import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { ClientError } from "../../base/errors.ts";
@@ -41,6 +42,30 @@ export class LargeAnswers {
 export function bodyOf(text: string): Buffer | Readable {
   if (text.length <= largeChars) return Buffer.from(text);
   return Readable.from(encoded([text]), { objectMode: false });
+}
+
+/**
+ * An answer in pieces that are made as they are taken. Only a client that has something to take can be late with it:
+ * while a piece is being made the time of its maker counts, and not httpStalledMs.
+ */
+export function inPieces(
+  reply: FastifyReply,
+  pieces: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
+): FastifyReply {
+  return reply.send(Readable.from(timed(reply.raw, pieces), { objectMode: false }));
+}
+
+async function* timed(
+  response: ServerResponse,
+  pieces: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  response.setTimeout(0);
+  for await (const piece of pieces) {
+    response.setTimeout(limits.httpStalledMs);
+    yield typeof piece === "string" ? Buffer.from(piece) : piece;
+    response.setTimeout(0);
+  }
+  response.setTimeout(limits.httpStalledMs);
 }
 
 /** The texts as bytes, in pieces of bounded size. */

@@ -487,6 +487,7 @@ function isSoloKind({ kind }: Shape): boolean {
 function tooLarge(): SqlError {
   return new SqlError(
     "RESPONSE_TOO_LARGE",
-    `the answer is over the limit of ${limits.responseBytesMax} bytes; ask for fewer rows or columns, or use a cursor`,
+    `the answer is over the limit of ${limits.responseBytesMax} bytes; ` +
+      "ask for fewer rows or columns, or read with a cursor",
   );
 }
