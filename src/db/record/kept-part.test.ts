@@ -70,6 +70,38 @@ const stories: Readonly<Record<string, { schema: string[]; run: string[] }>> = {
       `INSERT INTO r ${values}`,
     ],
   },
+  "half-way, by what is no constraint": {
+    schema: ["CREATE TABLE t(id INTEGER PRIMARY KEY, a)", "CREATE TABLE u(a UNIQUE)"],
+    run: [
+      "INSERT INTO t(id) VALUES (1), ('x')",
+      "INSERT OR IGNORE INTO t(id) VALUES (2), (3), ('x')",
+      "INSERT OR REPLACE INTO t(id, a) VALUES (3, 1), (4, 1), ('x', 1)",
+      "INSERT OR ROLLBACK INTO t(id) VALUES (5), ('x')",
+      "INSERT OR FAIL INTO t(id) VALUES (6), ('x')",
+      "UPDATE OR IGNORE t SET a = abs(-9223372036854775806 - id)",
+      "INSERT INTO u(a) SELECT abs(-9223372036854775805 - id) AS a FROM t ORDER BY id",
+    ],
+  },
+  "half-way, behind a trigger that has counted": {
+    schema: [
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a)",
+      "CREATE TABLE log(id INTEGER PRIMARY KEY, a)",
+      "CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log(a) VALUES (new.id); END",
+    ],
+    run: [
+      "INSERT OR IGNORE INTO t(id) VALUES (1), (2), ('x')",
+      "INSERT INTO t(id) VALUES (3), (3)",
+      "INSERT INTO t(id) VALUES (4), ('x')",
+    ],
+  },
+  "half-way, by a type of a STRICT table": {
+    schema: ["CREATE TABLE t(id INTEGER PRIMARY KEY ON CONFLICT IGNORE, a INT) STRICT"],
+    run: [
+      "INSERT INTO t(a) VALUES (1), ('x')",
+      "INSERT OR IGNORE INTO t(a) VALUES (2), (3), ('x')",
+      "UPDATE OR IGNORE t SET a = CASE a WHEN 2 THEN 'x' ELSE 7 END",
+    ],
+  },
   "the counter of AUTOINCREMENT moves without a row": {
     schema: ["CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE)"],
     run: ["INSERT INTO t(a) VALUES (1)", "INSERT OR IGNORE INTO t(a) VALUES (1)"],

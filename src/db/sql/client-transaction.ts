@@ -179,7 +179,8 @@ export class ClientTransaction {
     const { recorder } = this.#ports;
     recorder?.start(call);
     if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits, call);
-    const undoable = traits.undoable || recorder?.mayRefuse === true;
+    // Outside of the client's own transactions, SQLite alone would undo a failed statement by a rollback.
+    const undoable = traits.undoable || !this.isOpen || recorder?.mayRefuse === true;
     const before = this.#ports.totalChanges();
     if (undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
     try {
@@ -273,12 +274,18 @@ export class ClientTransaction {
   }
 
   /**
-   * Whether SQLite may have kept part of a failed statement's work. It counts what it keeps, whichever clause, table or
-   * trigger said so; what it undoes it counts only if a trigger did it. Not when we refused the answer ourselves.
+   * Whether SQLite may have kept part of a failed statement's work. Not when we refused the answer ourselves.
+   *
+   * After a constraint failed: if it counted anything. It counts what it keeps, whichever clause, table or trigger said
+   * so; what it undoes it counts only if a trigger did it.
+   *
+   * After any other error (a type, an overflow) the statement is undone by a rollback outside of transactions. Inside,
+   * where no clause asked for a journal of the statement, what it did before stays [vdbeaux.c, sqlite3VdbeHalt].
    */
   #keepsPart(error: unknown, traits: WriteTraits, before: bigint): boolean {
     if (error instanceof SqlError || !traits.keepsPart) return false;
-    return this.#ports.totalChanges() !== before;
+    const isConstraint = constraints.has((error as { errcode?: number }).errcode ?? 0);
+    return isConstraint ? this.#ports.totalChanges() !== before : this.isOpen;
   }
 
   #commitStamped(call: WriteCall, failed: boolean): void {
@@ -323,3 +330,6 @@ export class ClientTransaction {
     this.#ports.authorizer.asOurselves(() => prepared.run());
   }
 }
+
+/** Extended codes of what a statement checks and says itself. Not of types in STRICT tables, which just fail. */
+const constraints: ReadonlySet<number> = new Set([275, 787, 1299, 1555, 1811, 2067, 2579]);
