@@ -16,7 +16,7 @@ import {
   isAuthorized,
   piecesHeader,
 } from "../node/route/forward-wire.ts";
-import { type Pieces, parseConsistency, type RunOptions } from "../node/route/run.ts";
+import { type Pieces, parseBegin, parseConsistency, type RunOptions } from "../node/route/run.ts";
 import { parseAck } from "../node/rule/ack.ts";
 import { type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
@@ -57,9 +57,11 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
     const body = await readJsonObject(request.body, trustedContainersMax);
     const requests = new RequestDecoder(new SqlTexts({ usedChars: 0 })).pipeline(body["requests"]);
     await turnFor(request.body);
+    const { snapshot } = body;
     const unit = {
       requests: requests.map((r) => (r.type === "sql" ? r.request : notSql(r.type))),
       connection: parseConnection(body["connection"]),
+      ...(typeof snapshot === "string" && { snapshot: parsePosition(snapshot) }),
     };
     const wanted = { ...runOptions(body, reply), origin: originOf(request) };
     const answer = await (body["onwards"] === true
@@ -114,7 +116,7 @@ async function* linesOf(head: string, pieces: Pieces): AsyncGenerator<Uint8Array
 }
 
 function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
-  const { consistency, minPosition, session, deadlineMs, ack } = body;
+  const { consistency, minPosition, session, deadlineMs, ack, begin } = body;
   return {
     consistency: (typeof consistency === "string" ? parseConsistency(consistency) : undefined) ?? {
       type: "session",
@@ -123,6 +125,7 @@ function runOptions(body: JsonObject, reply: FastifyReply): RunOptions {
     session: typeof session === "string" ? session : undefined,
     ack: typeof ack === "string" ? parseAck(ack) : undefined,
     ...(body["inPieces"] === true ? { inPieces: true } : {}),
+    ...(typeof begin === "string" && { begin: parseBegin(begin) }),
     deadlineMs: typeof deadlineMs === "number" && deadlineMs > 0 ? deadlineMs : undefined,
     signal: signalOf(reply),
   };

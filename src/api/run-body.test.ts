@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { test } from "node:test";
-import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
+import { accessOf } from "../db/stream/access.ts";
 import { newConnection } from "../db/stream/connection-state.ts";
 import type { RunOptions } from "../node/route/run.ts";
 import { encodeRun } from "../node/route/run-body.ts";

@@ -5,6 +5,7 @@
  *   paceline-consistency    stale | session | bounded;maxLagMs=N | leader | linearizable     default: session
  *   paceline-min-position   42@3: the answer must come from a database at or after this position
  *   paceline-ack            leader | one | quorum | all | applied, and ;timeoutMs=N: more copies than the commit rule
+ *   paceline-begin          deferred | immediate: when a plain BEGIN takes the writer; default: the cluster's setting
  *   paceline-deadline-ms    how long the client is willing to wait
  *
  * A header that is there and cannot be read is an error: to ignore it would give less than was asked for.
@@ -13,7 +14,12 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ClientError } from "../base/errors.ts";
 import { limits } from "../limits.ts";
-import { consistencyForms, parseConsistency, type RunOptions } from "../node/route/run.ts";
+import {
+  consistencyForms,
+  parseBegin,
+  parseConsistency,
+  type RunOptions,
+} from "../node/route/run.ts";
 import { ackForms, parseAck } from "../node/rule/ack.ts";
 import { parsePosition } from "../vocabulary.ts";
 
@@ -28,6 +34,7 @@ export function wishesOf(
     },
     minPosition: header(request, "paceline-min-position", parsePosition, "a position such as 42@3"),
     ack: header(request, "paceline-ack", parseAck, ackForms),
+    begin: header(request, "paceline-begin", parseBegin, "deferred, immediate"),
     deadlineMs: header(
       request,
       "paceline-deadline-ms",

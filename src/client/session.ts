@@ -5,8 +5,8 @@
  * The position can be taken out as a token and given to another session, in another process: in a cookie, for example.
  */
 
-import { accessOf } from "../db/sql/classify.ts";
 import type { SqlRequest, Stmt, Unit } from "../db/sql/request.ts";
+import { accessOf } from "../db/stream/access.ts";
 import { type EntryId, formatPosition, parsePosition, zeroEntryId } from "../vocabulary.ts";
 import type { Ack } from "./ack.ts";
 import type { Courier, Delivered, Parcel } from "./courier.ts";

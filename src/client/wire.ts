@@ -6,9 +6,9 @@
  * if one is open in the end, and nobody has to come back to close it.
  */
 
-import { accessOf, mayCommit, touchesTransaction } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { wireRequest } from "../db/sql/wire-request.ts";
+import { accessOf, mayCommit, touchesTransaction } from "../db/stream/access.ts";
 import { type ConnectionState, encodeConnection } from "../db/stream/connection-state.ts";
 import type { Parcel } from "./courier.ts";
 import { statementError } from "./errors.ts";
@@ -20,10 +20,10 @@ export type Packed = Pick<Parcel, "path" | "body" | "headers" | "mayCommit" | "r
 
 /**
  * A unit that begins a stream of its own. `isStream`: whoever sent it goes on with a stream, and wants to know what it
- * keeps.
+ * keeps. `begin`: when a plain BEGIN takes the writer, if the request says so.
  */
-export function packUnit(unit: Unit, isStream: boolean): Packed {
-  const access = accessOf(unit);
+export function packUnit(unit: Unit, isStream: boolean, begin?: "deferred" | "immediate"): Packed {
+  const access = accessOf(unit, begin);
   const isWrite = access === "write";
   const keeps = isStream || touchesTransaction(unit);
   const requests = unit.requests.map(wireRequest);

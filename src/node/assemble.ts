@@ -72,6 +72,7 @@ export function assemble(options: OpenOptions, opened: Opened): RunningNode {
     ...{ self, clock, reads, writes, forwarder, leadership, witness: identity.witness },
     delayed: delayed !== undefined,
     settings: () => node.settings,
+    randomHex: opened.randomHex,
     addressOf: (id) => addressOf(consensus, id),
     isUp: (id) => links.isUp(id),
   });
@@ -247,12 +248,12 @@ function assembleWrites(
 
 function assembleReads(
   { clock }: OpenOptions,
-  { database, randomHex }: Opened,
+  { database }: Opened,
   { node, lag }: Consensus,
   { applied, applying }: { applied: Waiters; applying: Applying },
 ): Reads {
   return new Reads({
-    ...{ clock, applied, randomHex },
+    ...{ clock, applied },
     pool: () => database.pool,
     lagMs: () => lag.lagMs(node.leadership.leading),
     hasLease: () => node.hasLease(),

@@ -15,8 +15,8 @@ import { ClientError, messageOf } from "../base/errors.ts";
 import type { WatchedNode } from "../client/cluster-view.ts";
 import type { Courier, Delivered, Parcel } from "../client/courier.ts";
 import { type Packed, packCursor, packNext, packUnit } from "../client/wire.ts";
-import { accessOf } from "../db/sql/classify.ts";
 import type { Unit } from "../db/sql/request.ts";
+import { accessOf } from "../db/stream/access.ts";
 import { decodeConnection } from "../db/stream/connection-state.ts";
 import { limits } from "../limits.ts";
 import {
@@ -32,7 +32,7 @@ export type RoutedOptions = RunOptions & {
   readonly passedOn?: Readonly<Record<string, string>> | undefined;
 };
 
-/** A transaction that is open on a node. */
+/** A transaction that is open on a node. `reads`: it was begun READONLY. */
 type OpenStream = { readonly node: WatchedNode; readonly baton: string; readonly reads: boolean };
 
 export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
@@ -83,7 +83,10 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
 
   async #begin(unit: Unit, options: RoutedOptions): Promise<RunAnswer> {
     const asCursor = options.inPieces === true && accessOf(unit) === "read";
-    const parcel = parcelOf(asCursor ? packCursor(unit) : packUnit(unit, true), options);
+    const parcel = parcelOf(
+      asCursor ? packCursor(unit) : packUnit(unit, true, options.begin),
+      options,
+    );
     const delivered = await this.#courier.deliver(parcel);
     const { rest, position } = delivered;
     if (rest !== undefined) {
@@ -91,7 +94,8 @@ export class RoutedBackend implements Pick<Backend, "run" | "closeSession"> {
       return { results: [], pieces: piecesOf(rest), position, session: undefined };
     }
     this.onAnswer(delivered.node, parcel.reads ? "read" : "write");
-    return this.#answer(unit, delivered, { reads: parcel.reads, session: undefined });
+    const reads = accessOf(unit) === "read-transaction";
+    return this.#answer(unit, delivered, { reads, session: undefined });
   }
 
   async #continue(unit: Unit, options: RoutedOptions, session: string): Promise<RunAnswer> {

@@ -48,7 +48,7 @@ export type RouterOptions = {
 };
 
 /** Headers of a client that are the node's to read. */
-const passedOn = ["paceline-ack", "paceline-deadline-ms"] as const;
+const passedOn = ["paceline-ack", "paceline-begin", "paceline-deadline-ms"] as const;
 
 export class Router {
   readonly #app: FastifyInstance;

@@ -16,7 +16,7 @@
  * The baton is good when the last line has left.
  */
 
-import { touchesStream, touchesTransaction } from "../../db/sql/classify.ts";
+import { touchesStream, touchesTransaction } from "../../db/stream/access.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { readJsonObject, turnFor } from "../json-body.ts";

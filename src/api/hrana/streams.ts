@@ -19,7 +19,7 @@ import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
-import { idleTooLong } from "../../node/route/transaction-errors.ts";
+import { idleTooLong } from "../../node/write/transaction-errors.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import { type Baton, BatonSeal } from "./baton.ts";
 import type { TextBudget } from "./sql-texts.ts";

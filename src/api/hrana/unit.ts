@@ -10,8 +10,8 @@
 
 import { assert } from "../../base/assert.ts";
 import { ClientError } from "../../base/errors.ts";
-import { kindsOf } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
+import { kindsOf } from "../../db/stream/access.ts";
 import type { Pieces, RunOptions } from "../../node/route/run.ts";
 import type { AckLevel } from "../../node/rule/ack.ts";
 import type { EntryId } from "../../vocabulary.ts";

@@ -10,11 +10,12 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../base/assert.ts";
 import { messageOf } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
-import { type EntryId, lsn, term } from "../../vocabulary.ts";
+import { type EntryId, lsn, term, zeroEntryId } from "../../vocabulary.ts";
 import { tablesOf } from "../record/selection.ts";
 import { Executor } from "../sql/executor.ts";
 import type { BatchStep, Unit } from "../sql/request.ts";
 import { sqlErrorFrom } from "../sql/sql-error.ts";
+import { readsNothing } from "../stream/access.ts";
 import { type ChildEnd, takeUp } from "./child.ts";
 import { openServed } from "./connection.ts";
 import type { FromReader, ReadOutcome, ToReader } from "./reader-messages.ts";
@@ -104,21 +105,28 @@ export class ReadView {
 
   #run({ unit, keep, answerBytesMax }: ReadMessage): ReadOutcome {
     const executor = this.#executor;
-    const position = this.#position ?? this.#open(unit!);
+    // As in SQLite, BEGIN and savepoints take no view; the first statement that reads does.
+    const hasRead = this.#look(unit!, keep && readsNothing(unit!));
+    const position = this.#position ?? zeroEntryId;
+    const before = executor.transaction.state;
     const ran = executor.run(unit!, "reading", answerBytesMax);
     const { answers, refusedWrite, connection } = ran;
     const isCut = ran.size > (answerBytesMax ?? Number.POSITIVE_INFINITY);
-    const inTransaction = executor.transaction.isOpen;
+    // What it said about its transaction counts where it will be run.
+    if (refusedWrite) executor.transaction.restore(before);
+    const transaction = executor.transaction.state;
+    const inTransaction = transaction !== undefined;
     if (!inTransaction || !keep) this.end();
     const results = isCut ? [] : answers.map((pieces) => pieces.join("null"));
     const outcome = { results, inTransaction, wrote: false, refusedWrite, connection };
-    return { ...outcome, isCut, ...position };
+    return { ...outcome, isCut, ...position, transaction, hasRead };
   }
 
   /** The next entries of a cursor, or the first ones. Between two pieces the read view stays as it is. */
   #piece({ ask, unit, keep }: ReadMessage): ReadOutcome {
     const executor = this.#executor;
-    const position = this.#position ?? this.#open(unit!);
+    const hasRead = this.#look(unit!, false);
+    const position = this.#position!;
     if (ask === "cursor") this.#cursor = executor.cursor(unit!, stepsOf(unit!));
     const cursor = this.#cursor;
     assert(cursor !== undefined, "a cursor is open");
@@ -130,11 +138,13 @@ export class ReadView {
       else text += value;
     }
     if (!more) this.#cursor = undefined;
-    const inTransaction = executor.transaction.isOpen;
+    const transaction = executor.transaction.state;
+    const inTransaction = transaction !== undefined;
     if (!more && (!inTransaction || !keep)) this.end();
     const { refusedWrite } = executor;
     const piece = { bytes: Buffer.from(text), more };
-    return { results: [], inTransaction, wrote: false, refusedWrite, ...position, piece };
+    const left = { inTransaction, transaction, hasRead };
+    return { results: [], ...left, wrote: false, refusedWrite, ...position, piece };
   }
 
   /** Lets go of the read view. */
@@ -152,15 +162,21 @@ export class ReadView {
     this.#db.close();
   }
 
-  /** Takes a read view; reading the position is what fixes it. */
-  #open(unit: Unit): EntryId {
-    this.#executor.use(unit);
-    this.#begin.run();
+  /**
+   * Makes sure that there is a transaction, and a view unless the unit needs `none` yet: reading the position is what
+   * fixes it. Gives whether there is one.
+   */
+  #look(unit: Unit, none: boolean): boolean {
+    if (!this.#db.isTransaction) {
+      this.#executor.use(unit);
+      this.#begin.run();
+    }
+    if (this.#position !== undefined || none) return this.#position !== undefined;
     const row = this.#executor.authorizer.asOurselves(() => this.#readPosition.get());
     const [atTerm, atLsn] = row as unknown as [bigint, bigint];
     this.#position = { lsn: lsn(Number(atLsn)), term: term(Number(atTerm)) };
     if (this.#executor.noticeSchema()) this.#hideTables();
-    return this.#position;
+    return true;
   }
 
   /** Tables whose rows are not kept here are empty, and that is no answer. */

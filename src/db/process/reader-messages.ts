@@ -3,10 +3,12 @@
 import type { Lsn, Term } from "../../vocabulary.ts";
 import type { Unit, UnitOutcome } from "../sql/request.ts";
 
-/** A unit's outcome, and the position of the read view it was run in. */
+/** A unit's outcome, and the position of the read view it was run in; zero while there is none. */
 export type ReadOutcome = UnitOutcome & {
   readonly lsn: Lsn;
   readonly term: Term;
+  /** The unit, or one before it in its transaction, has read something. */
+  readonly hasRead: boolean;
   /** The answer would be larger than `answerBytesMax`: it was given up. */
   readonly isCut?: boolean | undefined;
   /** Of a cursor: what its next entries are, as lines. It is at its end when there is no `more`. */

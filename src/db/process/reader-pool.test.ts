@@ -158,6 +158,37 @@ describe("a pool of readers", { concurrency: true }, () => {
     again.close();
   });
 
+  test("BEGIN and savepoints take no view; the first statement that reads does", async () => {
+    using subject = open();
+    const { db, pool } = subject;
+    const session = await pool.openSession();
+    const opened = await session.run(unit("begin", "savepoint a", "select 1"));
+    assert.deepEqual([opened.hasRead, opened.transaction?.savepoints], [false, ["a"]]);
+    db.exec("begin; insert into t values(11); update sqlite_paceline set lsn = 6; commit");
+    const read = await session.run(count);
+    assert.deepEqual([counted(read), read.lsn], [11, 6]);
+    session.close();
+  });
+
+  test("a write in a plain transaction is refused without a trace; as SQLite does, if it is late", async () => {
+    using subject = open();
+    const session = await subject.pool.openSession();
+    await session.run(unit("begin", "select count(*) from t", "savepoint a"));
+    const refused = await session.run(unit("savepoint b", "commit", "insert into t(a) values(1)"));
+    assert.equal(refused.refusedWrite, true);
+    const { lsn, term, transaction } = await session.run(count);
+    assert.deepEqual(transaction, { begun: true, readonly: false, savepoints: ["a"] });
+    const late = await session.run({
+      ...unit("savepoint b", "insert into t(a) values(1)", "select count(*) from t"),
+      snapshot: { lsn, term },
+    });
+    assert.equal(late.refusedWrite, false);
+    assert.match(late.results[1]!, /"database is locked".*"SQLITE_BUSY".*SQLITE_BUSY_SNAPSHOT/);
+    assert.match(late.results[2]!, /"value":"10"/);
+    assert.deepEqual(late.transaction?.savepoints, ["a", "b"]);
+    session.close();
+  });
+
   test("a session that is closed in the middle of a statement is gone, with its process", async () => {
     using subject = open();
     const session = await subject.pool.openSession();
@@ -202,4 +233,24 @@ describe("a pool of readers", { concurrency: true }, () => {
     pool.close();
     await assert.rejects(pool.run(count, { patienceMs: 1_000, signal }), hasCode("NOT_READY"));
   });
+});
+
+// Beside others it would take all the processor.
+test("who finds all sessions taken waits for one", async () => {
+  using subject = open();
+  const { pool } = subject;
+  const sessions = [];
+  while (sessions.length < limits.readersMax - 1) sessions.push(await pool.openSession());
+  const gone = new AbortController();
+  const patient = new AbortController().signal;
+  const impatient = assert.rejects(pool.openSession(gone.signal), hasCode("OVERLOADED"));
+  const waiting = pool.openSession(patient);
+  gone.abort();
+  await impatient;
+  sessions.pop()!.close();
+  const served = await waiting;
+  assert.equal(counted(await served.run(count)), 10);
+  const never = assert.rejects(pool.openSession(patient), hasCode("NOT_READY"));
+  pool.close();
+  await never;
 });

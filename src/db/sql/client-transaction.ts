@@ -19,7 +19,10 @@ import { assert } from "../../base/assert.ts";
 import type { Recorder, WriteCall } from "../record/recorder.ts";
 import { type Authorizer, ownSavepointPrefix } from "./authorizer.ts";
 import { quoted } from "./quoted.ts";
+import type { UnitOutcome } from "./request.ts";
 import { SqlError } from "./sql-error.ts";
+
+type OpenTransaction = NonNullable<UnitOutcome["transaction"]>;
 
 export type Realm = "shared" | "alone" | "reading";
 
@@ -77,6 +80,8 @@ export class ClientTransaction {
   #savepoints: string[] = [];
   /** The client promised not to write. */
   #readonly = false;
+  /** Reading: something was committed since the view was taken. */
+  #overtaken = false;
   /** Something was changed in the open transaction. */
   #dirty = false;
   /** Something was committed since `enter`; in the shared realm: will be, with the outer transaction. */
@@ -88,9 +93,10 @@ export class ClientTransaction {
   }
 
   /** A unit begins. The realm may change only while no transaction is open. */
-  enter(realm: Realm): void {
+  enter(realm: Realm, overtaken = false): void {
     assert(this.#opened === "no" || realm === this.#realm, "realm changed inside a transaction");
     this.#realm = realm;
+    this.#overtaken = overtaken;
     this.#wrote = false;
   }
 
@@ -108,6 +114,30 @@ export class ClientTransaction {
 
   get wrote(): boolean {
     return this.#wrote;
+  }
+
+  /** What a write is refused with where none can be: whose transaction comes too late may begin again. */
+  get writeRefusal(): SqlError {
+    return this.#overtaken && this.isOpen && !this.#readonly
+      ? new SqlError("SQLITE_BUSY", "database is locked", "SQLITE_BUSY_SNAPSHOT")
+      : new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
+  }
+
+  /** Undefined when none is open. */
+  get state(): OpenTransaction | undefined {
+    if (!this.isOpen) return undefined;
+    const begun = this.#opened === "begin";
+    return { begun, readonly: this.#readonly, savepoints: [...this.#savepoints] };
+  }
+
+  /** Reading: the transaction is again as it was, whatever a unit has said about it meanwhile. */
+  restore(state: OpenTransaction | undefined): void {
+    assert(this.#realm === "reading", "only where nothing has to be undone");
+    this.#forget();
+    if (state === undefined) return;
+    this.#opened = state.begun ? "begin" : "savepoint";
+    this.#savepoints = [...state.savepoints];
+    this.#readonly = state.readonly;
   }
 
   begin(readonly: boolean): void {

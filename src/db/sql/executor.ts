@@ -115,7 +115,7 @@ export class Executor {
 
   /** Runs a unit. Throws NeedsSolo when it cannot be run in the shared realm. */
   run(unit: Unit, realm: Realm, answerBytesMax: number = limits.responseBytesMax): UnitRun {
-    this.transaction.enter(realm);
+    this.transaction.enter(realm, unit.snapshot !== undefined);
     this.#stream.enter(unit);
     this.#size = 0;
     this.#sizeMax = answerBytesMax;
@@ -354,7 +354,7 @@ export class Executor {
     const isElsewhere = (realm === "reading" || isReadonly) && !(isSetting && isOpen);
     const isUnwanted = this.#stream.isReadonly && !isSetting && pragma?.name !== "optimize";
     if (!isElsewhere && !isUnwanted) return;
-    throw new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
+    throw this.transaction.writeRefusal;
   }
 
   /** The connection has what the statement uses of its stream. */

@@ -57,7 +57,15 @@ export type GroupWatch = {
   onError?(code: number): void;
 };
 
-type Settled = { readonly run: UnitRun; readonly wrote: boolean; readonly inTransaction: boolean };
+type Settled = {
+  readonly run: UnitRun;
+  readonly wrote: boolean;
+  readonly inTransaction: boolean;
+  readonly overtaken?: boolean;
+};
+
+/** Of a unit that was not run. */
+const notRun: UnitRun = { answers: [], size: 0, refusedWrite: false, connection: undefined };
 
 export class GroupCommit {
   readonly #db: DatabaseSync;
@@ -66,6 +74,7 @@ export class GroupCommit {
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
   readonly #stamp: StatementSync;
+  readonly #readPosition: StatementSync;
   readonly #onUnit: (unit: number) => void;
   // Of the run under way:
   #position: EntryId | undefined;
@@ -85,6 +94,7 @@ export class GroupCommit {
     this.#commit = db.prepare("COMMIT");
     this.#rollback = db.prepare("ROLLBACK");
     this.#stamp = db.prepare(`UPDATE ${positionTable} SET term = ?, lsn = ?`);
+    this.#readPosition = db.prepare(`SELECT term, lsn FROM ${positionTable}`);
     this.#executor = new Executor(db, {
       ...watch,
       stampPosition: () => this.#stampPosition(),
@@ -128,12 +138,19 @@ export class GroupCommit {
   }
 
   #isSolo(unit: number): boolean {
-    return this.#solo.has(unit) || this.#executor.wantsSolo(this.#units[unit]!);
+    const { snapshot } = this.#units[unit]!;
+    if (snapshot !== undefined || this.#solo.has(unit)) return true;
+    return this.#executor.wantsSolo(this.#units[unit]!);
   }
 
   #runAlone(unit: number): void {
     this.#onUnit(unit);
     const { transaction } = this.#executor;
+    const { snapshot } = this.#units[unit]!;
+    if (snapshot !== undefined && !transaction.isOpen && !this.#isAt(snapshot)) {
+      this.#settle({ run: notRun, wrote: false, inTransaction: false, overtaken: true });
+      return;
+    }
     if (!transaction.isOpen) this.#executor.use(this.#units[unit]!);
     this.#executor.expectNoChange();
     const run = this.#executor.run(this.#units[unit]!, "alone");
@@ -203,6 +220,13 @@ export class GroupCommit {
     if (this.#size >= answersSizeMax) this.#stopped = true;
   }
 
+  /** Nothing was committed since; nobody else writes here. */
+  #isAt(snapshot: EntryId): boolean {
+    const row = this.#executor.authorizer.asOurselves(() => this.#readPosition.get());
+    const [atTerm, atLsn] = row as unknown as [bigint, bigint];
+    return Number(atLsn) === snapshot.lsn && Number(atTerm) === snapshot.term;
+  }
+
   #stampPosition(): void {
     const { term, lsn } = this.#position!;
     this.#executor.authorizer.asOurselves(() => this.#stamp.run(BigInt(term), BigInt(lsn)));
@@ -210,12 +234,13 @@ export class GroupCommit {
 
   #result(): GroupRun {
     const index = `"${this.#position!.lsn}"`;
-    const outcomes = this.#settled.map(({ run, wrote, inTransaction }) => ({
+    const outcomes = this.#settled.map(({ run, wrote, inTransaction, overtaken }) => ({
       results: run.answers.map((pieces) => pieces.join(wrote ? index : "null")),
       inTransaction,
       wrote,
       refusedWrite: run.refusedWrite,
       connection: run.connection,
+      overtaken,
     }));
     const open = this.#executor.transaction.isOpen;
     const committed = this.#settled.some(({ wrote }) => wrote);

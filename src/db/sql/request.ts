@@ -6,6 +6,7 @@
  */
 
 import type { SqlValue } from "../../changes/values.ts";
+import type { EntryId } from "../../vocabulary.ts";
 import type { ConnectionState } from "../stream/connection-state.ts";
 
 export type Value =
@@ -48,6 +49,11 @@ export type Unit = {
   /** `PRAGMA foreign_keys` where the stream has not set it: what the cluster has agreed on; off if missing. Filled in
    *  by the node that runs the unit (node/route/routing.ts). */
   readonly foreignKeys?: boolean | undefined;
+  /**
+   * The transaction has read at this position, and now may write. A writer runs the unit only if nothing was committed
+   * since (`overtaken`); a reader, told the same, knows that something was, and refuses its writes as SQLite does.
+   */
+  readonly snapshot?: EntryId | undefined;
 };
 
 /** What became of a unit. */
@@ -60,6 +66,18 @@ export type UnitOutcome = {
   readonly wrote: boolean;
   /** A reader refused to write (SQLITE_READONLY): the unit belongs to the leader. Nothing of it has happened. */
   readonly refusedWrite?: boolean | undefined;
+  /** Something was committed since `Unit.snapshot`. Nothing of the unit was run, and it has no results. */
+  readonly overtaken?: boolean | undefined;
+  /** Of a reader: the transaction that it left open, as far as another connection must know it to open the same. */
+  readonly transaction?:
+    | {
+        /** By BEGIN; else by the first of its savepoints. */
+        readonly begun: boolean;
+        readonly readonly: boolean;
+        /** Outermost first. */
+        readonly savepoints: readonly string[];
+      }
+    | undefined;
   /** What the stream keeps now, if that has changed: give it back as `Unit.connection`. */
   readonly connection?: ConnectionState | undefined;
 };

@@ -2,10 +2,10 @@
  * How a request goes from one node to another over HTTP.
  *
  *   POST /internal/run
- *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, connection, inPieces, requests }, the
- *             requests as Hrana has them, so that the receiver decodes them as it decodes a client's
- *     200     one line { position, session, connection, acked, lengths }, then the results, one after the other;
- *             lengths count UTF-16 units, so that nobody parses a result on the way. With the header
+ *     body    { onwards, consistency, minPosition, session, deadlineMs, ack, begin, connection, inPieces, snapshot,
+ *             requests }, the requests as Hrana has them, so that the receiver decodes them as it decodes a client's
+ *     200     one line { position, session, connection, acked, overtaken, lengths }, then the results, one after the
+ *             other; lengths count UTF-16 units, so that nobody parses a result on the way. With the header
  *             paceline-pieces (only if `inPieces`): no results, but the entries of a cursor, as they are made
  *     else    { code, message }: a ClientError
  *   POST /internal/close-session
@@ -65,6 +65,7 @@ export function encodeAnswer(answer: RunAnswer): string {
     session: answer.session,
     connection: answer.connection,
     acked: answer.acked,
+    overtaken: answer.overtaken,
     lengths: answer.results.map((result) => result.length),
   });
   return `${head}\n${answer.results.join("")}`;
@@ -95,11 +96,18 @@ export function decodeAnswer(text: string): RunAnswer {
     session: typeof head.session === "string" ? head.session : undefined,
     connection: parseConnection(head.connection),
     acked: typeof head.acked === "string" ? parseAck(head.acked)?.level : undefined,
+    ...(head.overtaken === true && { overtaken: true }),
   };
 }
 
 type Head = {
-  readonly [key in "position" | "session" | "connection" | "acked" | "lengths"]?: unknown;
+  readonly [key in
+    | "position"
+    | "session"
+    | "connection"
+    | "acked"
+    | "overtaken"
+    | "lengths"]?: unknown;
 };
 
 function parse(text: string): Head {

@@ -23,20 +23,19 @@ import {
   ProtocolError,
 } from "../../base/errors.ts";
 import { firstLine } from "../../base/lines.ts";
-import { mayCommit } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import { hasUpkeep } from "../../db/sql/shape.ts";
+import { mayCommit, readsNothing } from "../../db/stream/access.ts";
 import { isConnectFailure } from "../../host/connect-failure.ts";
 import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
+import { withoutTransaction } from "../write/transaction-errors.ts";
 import { authorization, decodeAnswer, internalPaths, piecesHeader } from "./forward-wire.ts";
 import { connectorTo, originOf } from "./node-connection.ts";
-
 import type { Pieces, RunAnswer, RunOptions } from "./run.ts";
 import { encodeRun } from "./run-body.ts";
-import { withoutTransaction } from "./transaction-errors.ts";
 
 type Sent = {
   readonly method: "GET" | "POST" | "DELETE";
@@ -262,8 +261,9 @@ export function brokenOff(
   cause?: unknown,
 ): ClientError {
   const inTransaction = options.session !== undefined;
-  const reads = options.session?.startsWith("r.") === true;
-  if (!reads && mayCommit(unit, inTransaction)) return unknownOutcome(what, cause);
+  // A transaction that has only read has nothing to commit; one that writes with this unit has.
+  const nothing = options.session?.startsWith("r.") === true && readsNothing(unit);
+  if (!nothing && mayCommit(unit, inTransaction)) return unknownOutcome(what, cause);
   return withoutTransaction(new ClientError("NOT_LEADER", what, { cause }), options);
 }
 

@@ -12,8 +12,9 @@ import type { Unit } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { Readers } from "../driver.ts";
+import type { Pieces } from "./run.ts";
 
-type ReadSession = Awaited<ReturnType<Readers["openSession"]>>;
+export type ReadSession = Awaited<ReturnType<Readers["openSession"]>>;
 
 export class ReadCursor {
   readonly #session: ReadSession;
@@ -28,7 +29,7 @@ export class ReadCursor {
   static async open(
     session: ReadSession,
     unit: Unit,
-    { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+    { clock, signal }: { readonly clock: Pick<Clock, "after">; readonly signal: AbortSignal },
   ): Promise<ReadCursor> {
     const hangUp = () => session.close();
     signal.addEventListener("abort", hangUp, { once: true });
@@ -46,7 +47,7 @@ export class ReadCursor {
 
   private constructor(
     session: ReadSession,
-    opened: { unit: Unit; first: ReadOutcome; clock: Clock; signal: AbortSignal },
+    opened: { unit: Unit; first: ReadOutcome; clock: Pick<Clock, "after">; signal: AbortSignal },
   ) {
     const { unit, first, clock, signal } = opened;
     this.#session = session;
@@ -71,8 +72,8 @@ export class ReadCursor {
     this.#session.close();
   }
 
-  /** To be read once. Gives at its end whether a transaction is open. Throws ClientError. */
-  async *pieces(): AsyncGenerator<Uint8Array, boolean, void> {
+  /** To be read once. Gives at its end the last outcome: it says whether a transaction is open. Throws ClientError. */
+  async *pieces(): AsyncGenerator<Uint8Array, ReadOutcome, void> {
     try {
       for (let outcome = this.first; ; ) {
         const { bytes, more } = outcome.piece!;
@@ -80,7 +81,7 @@ export class ReadCursor {
           yield bytes;
           this.#stop();
           this.#isEnded = outcome.inTransaction;
-          return outcome.inTransaction;
+          return outcome;
         }
         const next = this.#session.run(this.#unit, "next");
         // It may fail before anybody waits for it.
@@ -99,4 +100,12 @@ export class ReadCursor {
     this.#why ??= new ClientError(code, message);
     this.close();
   }
+}
+
+/** As an answer has them. `after` gives the session that is open in the end. */
+export async function* inPieces(
+  cursor: ReadCursor,
+  after: (last: ReadOutcome) => string | undefined,
+): Pieces {
+  return after(yield* cursor.pieces());
 }

@@ -13,7 +13,6 @@
 
 import { ClientError } from "../../base/errors.ts";
 import type { ReadOutcome } from "../../db/process/reader-pool.ts";
-import { accessOf } from "../../db/sql/classify.ts";
 import type { Unit } from "../../db/sql/request.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
@@ -21,8 +20,8 @@ import type { EntryId, Lsn } from "../../vocabulary.ts";
 import type { Readers } from "../driver.ts";
 import type { Waiters } from "../waiters.ts";
 import { Freshness } from "./freshness.ts";
-import { ReadCursor } from "./read-cursor.ts";
-import type { Pieces, RunAnswer, RunOptions } from "./run.ts";
+import { inPieces, ReadCursor, type ReadSession } from "./read-cursor.ts";
+import type { RunAnswer, RunOptions } from "./run.ts";
 
 export type ReadOptions = Omit<RunOptions, "session">;
 
@@ -43,19 +42,12 @@ export type ReadPorts = {
   committedLsn(): Lsn;
   /** The last entry that is applied, one that does not touch the database included. */
   appliedId(): EntryId;
-  randomHex(bytes: number): string;
-};
-
-type PinnedRead = {
-  readonly reader: Awaited<ReturnType<Readers["openSession"]>>;
-  cancelIdle: () => void;
 };
 
 export class Reads {
   readonly #ports: ReadPorts;
   /** Highest LSN that any request through this node has seen acknowledged. Falls only by `rewindTo`. */
   #sessionLsn: Lsn = 0 as Lsn;
-  readonly #pinnedById = new Map<string, PinnedRead>();
   readonly #freshness: Freshness;
 
   constructor(ports: ReadPorts) {
@@ -114,58 +106,27 @@ export class Reads {
     return cursor === undefined ? answer : { ...answer, pieces: inPieces(cursor, () => undefined) };
   }
 
-  /** Begins an interactive read transaction. It has a process of its own until it ends. */
-  async begin(unit: Unit, options: ReadOptions, self: string): Promise<RunAnswer> {
-    await this.#awaitConsistency(options);
-    const reader = await this.#pool().openSession();
-    // Drawn by lot: a node that restarts must not give the name of a lost transaction to another client's.
-    const id = `r.${self}.${this.#ports.randomHex(12)}`;
-    this.#pinnedById.set(id, { reader, cancelIdle: () => {} });
+  /** Runs the first unit of a read transaction, in a process of its own. Throws as `run`, and OVERLOADED. */
+  async begin(
+    unit: Unit,
+    options: ReadOptions,
+  ): Promise<{ readonly reader: ReadSession; readonly outcome: ReadOutcome }> {
+    const byLease = await this.#awaitConsistency(options);
+    const reader = await this.#pool().openSession(options.signal);
     try {
-      return await this.continue(id, unit, options);
+      const outcome = await reader.run(unit);
+      if (byLease && !this.#ports.hasLease()) {
+        const lsn = await this.#ports.readIndex();
+        if (lsn > outcome.lsn) {
+          reader.close();
+          return await this.begin(unit, options);
+        }
+      }
+      return { reader, outcome };
     } catch (error) {
-      this.close(id);
+      reader.close();
       throw error;
     }
-  }
-
-  async continue(
-    id: string,
-    unit: Unit,
-    options: Pick<ReadOptions, "inPieces" | "signal">,
-  ): Promise<RunAnswer> {
-    const pinned = this.#pinnedById.get(id);
-    if (pinned === undefined) {
-      throw new ClientError("STREAM_EXPIRED", "the read transaction is gone; begin again");
-    }
-    pinned.cancelIdle();
-    if (options.inPieces === true && accessOf(unit) === "read") {
-      const session = { run: pinned.reader.run.bind(pinned.reader), close: () => this.close(id) };
-      const { clock } = this.#ports;
-      const cursor = await ReadCursor.open(session, unit, { clock, signal: options.signal });
-      const pieces = inPieces(cursor, (isOpen) => this.#after(id, pinned, isOpen));
-      return { ...answerOf(cursor.first), session: id, pieces };
-    }
-    const outcome = await pinned.reader.run(unit);
-    return { ...answerOf(outcome), session: this.#after(id, pinned, outcome.inTransaction) };
-  }
-
-  /** What is left of a session after a unit. */
-  #after(id: string, pinned: PinnedRead, isOpen: boolean): string | undefined {
-    if (!isOpen) {
-      this.close(id);
-      return undefined;
-    }
-    pinned.cancelIdle = this.#ports.clock.after(limits.transactionIdleMs, () => this.close(id));
-    return id;
-  }
-
-  close(id: string): void {
-    const pinned = this.#pinnedById.get(id);
-    if (pinned === undefined) return;
-    this.#pinnedById.delete(id);
-    pinned.cancelIdle();
-    pinned.reader.close();
   }
 
   #pool(): Readers {
@@ -201,18 +162,11 @@ export class Reads {
   }
 }
 
-async function* inPieces(
-  cursor: ReadCursor,
-  after: (isOpen: boolean) => string | undefined,
-): Pieces {
-  return after(yield* cursor.pieces());
-}
-
 /**
  * `before` was applied before the read began. The database itself names the last entry that changed it; entries after
  * that one, the first of a term for instance, are in what was read all the same.
  */
-function answerOf(outcome: ReadOutcome, before?: EntryId): ReadAnswer {
+export function answerOf(outcome: ReadOutcome, before?: EntryId): ReadAnswer {
   const { results, connection, refusedWrite } = outcome;
   const { lsn, term } = before !== undefined && before.lsn > outcome.lsn ? before : outcome;
   return { results, position: { lsn, term }, connection, refusedWrite: refusedWrite === true };

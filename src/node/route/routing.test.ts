@@ -110,6 +110,7 @@ function routingOver(state: { leader: typeof old; up: readonly (typeof old)[] })
     clock: new RealClock(),
     reads: { saw: () => {} },
     writes: undefined,
+    settings: () => defaultSettings,
     forwarder: {
       run: async (address: string) => {
         sentTo.push(address);

@@ -1,6 +1,7 @@
 /**
  * Where a request runs. Any node takes any request: reads run here, writes and write transactions on the leader,
- * wherever it is; while there is no leader a request that was surely not started waits for one.
+ * wherever it is; while there is no leader a request that was surely not started waits for one. Transactions that have
+ * not written yet read here, too (read-transactions.ts).
  *
  * A witness has nothing to read from: it passes every request on to the leader. So does a delayed node with reads that
  * ask for more than it shows.
@@ -10,17 +11,18 @@
  */
 
 import { ClientError } from "../../base/errors.ts";
-import { accessOf } from "../../db/sql/classify.ts";
 import type { Stmt, Unit, Value } from "../../db/sql/request.ts";
+import { accessOf } from "../../db/stream/access.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId, Settings } from "../../vocabulary.ts";
 import type { Leadership } from "../node.ts";
 import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
+import { transactionLost, withoutTransaction } from "../write/transaction-errors.ts";
 import type { Writes } from "../write/writes.ts";
+import { ReadTransactions } from "./read-transactions.ts";
 import type { ReadAnswer, Reads } from "./reads.ts";
 import type { RunAnswer, RunOptions } from "./run.ts";
-import { transactionLost, withoutTransaction } from "./transaction-errors.ts";
 
 /** Requests to other nodes. `forward.ts` is the real one and says what each throws. */
 export interface Forwarding {
@@ -50,6 +52,8 @@ export type RoutePorts = {
   leadership(): Leadership;
   /** In force in the cluster. */
   settings(): Settings;
+  /** So many random bytes, as hex digits. */
+  randomHex(bytes: number): string;
   addressOf(id: NodeId): string | undefined;
   /** The link to a node is up, both ways. */
   isUp(id: NodeId): boolean;
@@ -65,8 +69,16 @@ export class Routing {
   /** Requests that wait for a leader. */
   readonly #waiting = new Set<() => void>();
 
+  readonly #transactions: ReadTransactions;
+
   constructor(ports: RoutePorts) {
     this.#ports = ports;
+    this.#transactions = new ReadTransactions({
+      ...{ self: ports.self, clock: ports.clock, reads: ports.reads },
+      randomHex: (bytes) => ports.randomHex(bytes),
+      route: (unit, options) => this.#route(unit, options),
+      write: (unit, options) => this.#onLeader(unit, options, false),
+    });
   }
 
   close(): void {
@@ -85,17 +97,22 @@ export class Routing {
     return answer;
   }
 
-  /** For requests that another node sent here because this one leads. Never sends on. */
+  /** For what another node sent here because this one leads. Sends on only the first write of a transaction here. */
   runAsLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    const { session } = options;
+    if (session !== undefined && this.#isReadHere(session)) {
+      return this.#transactions.continue(session, unit, options);
+    }
     // A witness that leads is about to hand over.
     if (!this.#ports.leadership().leading || this.#ports.witness) {
       const error = new ClientError("NOT_LEADER", "this node does not lead; ask another");
       return Promise.reject(withoutTransaction(error, options));
     }
-    if (options.session === undefined && accessOf(unit) === "read") {
-      return this.#readOnLeader(unit, options);
-    }
-    return this.#write(unit, options);
+    if (session !== undefined || unit.snapshot !== undefined) return this.#write(unit, options);
+    const access = accessOf(unit, this.#beginOf(options));
+    if (access === "write") return this.#write(unit, options);
+    if (access === "read") return this.#readOnLeader(unit, options);
+    return this.#transactions.begin(this.#asAgreed(unit), options);
   }
 
   #write(unit: Unit, options: RunOptions): Promise<RunAnswer> {
@@ -112,19 +129,22 @@ export class Routing {
   }
 
   closeSession(session: string): void {
-    const { reads, writes, forwarder, self } = this.#ports;
-    const [kind, owner] = session.split(".");
-    if (kind === "r") return reads.close(session);
+    const { writes, forwarder, self } = this.#ports;
+    const owner = ownerOf(session);
+    if (this.#isReadHere(session)) return this.#transactions.close(session);
     if (owner === self) return writes.closeSession(session);
-    const address = this.#ports.addressOf(owner as NodeId);
+    const address = this.#ports.addressOf(owner);
     if (address !== undefined) forwarder.closeSession(address, session);
   }
 
-  #route(unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    const { reads, self, witness, delayed } = this.#ports;
-    if (options.session !== undefined) return this.#continue(unit, options, options.session);
-    const access = accessOf(unit);
+  #route(unit: Unit, given: RunOptions): Promise<RunAnswer> {
+    const { reads, witness, delayed } = this.#ports;
+    if (given.session !== undefined) return this.#continue(unit, given, given.session);
+    const options = { ...given, begin: this.#beginOf(given) };
+    const access = unit.snapshot === undefined ? accessOf(unit, options.begin) : "write";
     if (access === "write") return this.#onLeader(unit, options, false);
+    const opened = access === "read" ? undefined : this.#transactions.open(unit, options);
+    if (opened !== undefined) return Promise.resolve(opened);
     if (witness) return this.#onLeader(unit, options, !isContent(options));
     if (options.consistency.type === "leader" && !this.#ports.leadership().leading) {
       return this.#onLeader(unit, options, true);
@@ -132,8 +152,17 @@ export class Routing {
     if (delayed && reads.lacks(options)) {
       return this.#onLeader(unit, options, !isContent(options));
     }
-    if (access === "read-transaction") return reads.begin(this.#asAgreed(unit), options, self);
-    return this.#readHere(unit, options);
+    if (access === "read") return this.#readHere(unit, options);
+    return this.#transactions.begin(this.#asAgreed(unit), options);
+  }
+
+  #beginOf({ begin }: RunOptions): "deferred" | "immediate" {
+    return begin ?? this.#ports.settings().begin;
+  }
+
+  /** Whether a reader of this node, or nothing yet, holds the transaction. */
+  #isReadHere(session: string): boolean {
+    return session.startsWith("r.") && ownerOf(session) === this.#ports.self;
   }
 
   async #readOnLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
@@ -159,16 +188,12 @@ export class Routing {
   }
 
   #continue(unit: Unit, options: RunOptions, session: string): Promise<RunAnswer> {
-    const { reads, self, forwarder } = this.#ports;
-    const [kind, owner] = session.split(".");
-    if (kind === "r") return reads.continue(session, unit, options);
-    if (owner === self) return this.runAsLeader(unit, options);
-    const address = this.#ports.addressOf(owner as NodeId);
-    if (address === undefined) {
-      throw transactionLost(`${owner} is no member any more`);
-    }
+    const owner = ownerOf(session);
+    if (owner === this.#ports.self) return this.runAsLeader(unit, options);
+    const address = this.#ports.addressOf(owner);
+    if (address === undefined) throw transactionLost(`${owner} is no member any more`);
     this.counters.forwarded++;
-    return forwarder.run(address, unit, options);
+    return this.#ports.forwarder.run(address, unit, options);
   }
 
   async #onLeader(unit: Unit, options: RunOptions, reading: boolean): Promise<RunAnswer> {
@@ -207,6 +232,11 @@ export class Routing {
       this.#waiting.add(wake);
     });
   }
+}
+
+/** The node that holds the transaction: `w.<node>.…` in its writer, `r.<node>.…` in a reader. */
+function ownerOf(session: string): NodeId {
+  return session.split(".")[1] as NodeId;
 }
 
 /** Any copy would do, whatever its age, or the leader's in particular. */

@@ -43,7 +43,9 @@ function headOf(unit: Unit, options: RunOptions, onwards: boolean): object {
     session: options.session,
     deadlineMs: options.deadlineMs,
     ack: options.ack && formatAck(options.ack),
+    begin: options.begin,
     connection: unit.connection,
+    snapshot: unit.snapshot && formatPosition(unit.snapshot),
     inPieces: options.inPieces,
   };
 }

@@ -32,6 +32,8 @@ export type RunOptions = {
   readonly minPosition: EntryId | undefined;
   /** Handle of an open transaction, from an earlier answer. */
   readonly session: string | undefined;
+  /** When a plain BEGIN takes the writer; undefined: as the cluster has agreed. */
+  readonly begin?: "deferred" | "immediate" | undefined;
   /** More copies than the commit rule asks for, before a write is answered. */
   readonly ack?: Ack | undefined;
   /** Milliseconds that the caller is willing to wait, counted from now. */
@@ -63,6 +65,8 @@ export type RunAnswer = {
   readonly acked?: AckLevel | undefined;
   /** What the stream keeps now, if the unit has changed it: its next units bring it along (Unit.connection). */
   readonly connection?: ConnectionState | undefined;
+  /** Something was committed since `Unit.snapshot`. Nothing was run, and there are no results. */
+  readonly overtaken?: boolean | undefined;
 };
 
 /** What `parseConsistency` accepts, for messages. */
@@ -80,6 +84,11 @@ export function parseConsistency(text: string): Consistency | undefined {
     return { type };
   }
   return undefined;
+}
+
+/** Reads the header `paceline-begin`. */
+export function parseBegin(text: string): RunOptions["begin"] {
+  return text === "deferred" || text === "immediate" ? text : undefined;
 }
 
 export function formatConsistency(consistency: Consistency): string {

@@ -22,9 +22,9 @@ export type Answered = {
 export function answer(items: readonly WriteItem[], answered: Answered): void {
   const { outcomes, position, acked } = answered;
   for (const [i, item] of items.entries()) {
-    const { results, connection } = outcomes[i]!;
+    const { results, connection, overtaken } = outcomes[i]!;
     const session = i === items.length - 1 ? answered.session : undefined;
-    const told = { results, position, session, connection };
+    const told = { results, position, session, connection, overtaken };
     if (acked === undefined || item.ack === undefined) item.resolve({ ...told, acked });
     else {
       const reached = answered.reached(item.ack);

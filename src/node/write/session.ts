@@ -7,7 +7,7 @@ import type { ClientError } from "../../base/errors.ts";
 import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
-import { idleTooLong, transactionExpired, transactionLost } from "../route/transaction-errors.ts";
+import { idleTooLong, transactionExpired, transactionLost } from "./transaction-errors.ts";
 
 /** Transactions that ended for a reason of ours are remembered, so many, for whoever comes back to one. */
 const endedMax = 1_000;

@@ -52,7 +52,11 @@ export class ModelWriter implements WriterProcess {
     const before = session.committed;
     const outcomes: UnitOutcome[] = [];
     for (const unit of request.units) {
-      outcomes.push(session.run(unit));
+      const at = session.committed === before ? positionOf(before) : request;
+      const { snapshot } = unit;
+      const isOvertaken =
+        snapshot !== undefined && (snapshot.lsn !== at.lsn || snapshot.term !== at.term);
+      outcomes.push(isOvertaken ? overtaken : session.run(unit));
       if (session.open) break;
     }
     let body: Uint8Array | undefined;
@@ -71,6 +75,8 @@ export class ModelWriter implements WriterProcess {
   }
 }
 
+const overtaken: UnitOutcome = { results: [], inTransaction: false, wrote: false, overtaken: true };
+
 function killed(running: number): WriterRun {
   return { type: "killed", offender: -1, running, message: "the process ended" };
 }
@@ -84,7 +90,7 @@ export class ModelReaders implements Readers {
 
   async run(unit: Unit): Promise<ReadOutcome> {
     await this.#world.pace("read");
-    const outcome = readOutcome(new ModelSession(this.#world.image()), unit);
+    const outcome = readOutcome(new ModelSession(this.#world.image(), true), unit);
     await this.#world.pace("read");
     return outcome;
   }
@@ -97,7 +103,7 @@ export class ModelReaders implements Readers {
       run: async (unit) => {
         await this.#world.pace("read");
         if (closed) throw new ClientError("TRANSACTION_LOST", "the read transaction is gone");
-        session ??= new ModelSession(this.#world.image());
+        session ??= new ModelSession(this.#world.image(), true);
         return readOutcome(session, unit);
       },
       close: () => {
@@ -110,9 +116,6 @@ export class ModelReaders implements Readers {
 }
 
 function readOutcome(session: ModelSession, unit: Unit): ReadOutcome {
-  const before = session.committed;
-  const { lsn, term } = positionOf(before);
-  const outcome = session.run(unit);
-  if (session.committed === before) return { ...outcome, lsn, term };
-  return { results: [], inTransaction: false, wrote: false, refusedWrite: true, lsn, term };
+  const { lsn, term } = positionOf(session.committed);
+  return { ...session.run(unit), lsn, term, hasRead: true };
 }

@@ -6,7 +6,7 @@
  *   UPDATE filler SET n = ?, pages = ?     writes so many filler pages, drops the others
  *   INSERT INTO nowhere VALUES (?)         fails
  *   SELECT v FROM lists WHERE k = ?        a list
- *   BEGIN IMMEDIATE, COMMIT, ROLLBACK      a transaction; BEGIN READONLY on any node
+ *   BEGIN IMMEDIATE, COMMIT, ROLLBACK      a transaction; BEGIN and BEGIN READONLY on any node
  */
 
 import type { SqlRequest, Unit, UnitOutcome, Value } from "../../db/sql/request.ts";
@@ -20,6 +20,7 @@ export const sql = {
   read: "SELECT v FROM lists WHERE k = ?",
   begin: "BEGIN IMMEDIATE",
   beginRead: "BEGIN READONLY",
+  beginDeferred: "BEGIN",
   commit: "COMMIT",
   rollback: "ROLLBACK",
 } as const;
@@ -54,9 +55,16 @@ export class ModelSession {
   committed: Image;
   /** State of the open transaction. */
   #working: Image | undefined;
+  /** The open transaction was begun so. */
+  #readonly = false;
+  readonly #reads: boolean;
+  /** Of a reader: something would have been written. */
+  #refused = false;
 
-  constructor(committed: Image) {
+  /** `reads`: the connection cannot write. */
+  constructor(committed: Image, reads = false) {
     this.committed = committed;
+    this.#reads = reads;
   }
 
   get open(): boolean {
@@ -69,8 +77,20 @@ export class ModelSession {
 
   run(unit: Unit): UnitOutcome {
     const before = this.committed;
+    const [working, readonly] = [this.#working, this.#readonly];
+    this.#refused = false;
     const results = unit.requests.map((request) => this.#step(request));
-    return { results, inTransaction: this.open, wrote: this.committed !== before };
+    const isLate = unit.snapshot !== undefined;
+    if (this.#refused && !isLate) {
+      this.#working = working;
+      this.#readonly = readonly;
+    }
+    const transaction = this.open
+      ? { begun: true, readonly: this.#readonly, savepoints: [] }
+      : undefined;
+    const refusedWrite = this.#refused && !isLate;
+    const wrote = this.committed !== before;
+    return { results, inTransaction: this.open, transaction, wrote, refusedWrite };
   }
 
   #step(request: SqlRequest): string {
@@ -89,7 +109,9 @@ export class ModelSession {
         return JSON.stringify({ type: "ok", list: listOf(image, a) });
       case sql.begin:
       case sql.beginRead:
+      case sql.beginDeferred:
         this.#working = image;
+        this.#readonly = stmt.sql === sql.beginRead;
         return done;
       case sql.commit:
         if (this.#working === undefined) return failed("no transaction is active");
@@ -105,6 +127,10 @@ export class ModelSession {
   }
 
   #change(after: Image | undefined): string {
+    if (this.#reads) {
+      this.#refused = true;
+      return failed("database is locked");
+    }
     if (after === undefined) return failed("the list is full");
     if (this.#working === undefined) this.committed = after;
     else this.#working = after;

@@ -138,7 +138,8 @@ class Client {
     }
     if (draw < 60) return this.#append(node, 1);
     if (draw < 75) return this.#append(node, 2);
-    if (draw < 85) return this.#interactive(node);
+    if (draw < 80) return this.#interactive(node);
+    if (draw < 85) return this.#deferred(node);
     return draw < 94 ? this.#fill(node) : this.#wrong(node);
   }
 
@@ -169,6 +170,38 @@ class Client {
       const ended = await this.#run(node, rest, { session: begun.session });
       if (givesUp) throw new ClientError("TRANSACTION_TIMEOUT", "rolled back");
       return { ...ended, results: [...begun.results, ...ended.results] };
+    });
+  }
+
+  /**
+   * A transaction that reads one list and, some time after, writes to two: wherever the others wrote meanwhile, it must
+   * come to nothing, and what it reads behind its own write is what it read before it.
+   */
+  async #deferred(node: SimNode): Promise<boolean> {
+    const lists = this.#roomyLists(2);
+    if (lists === undefined) return true;
+    const append = this.#open(lists);
+    const [list] = lists;
+    const appends = append.lists.map((each) => statement(sql.append, each, append.value));
+    return this.#settle(append, node, async () => {
+      const begun = await this.#run(node, [
+        statement(sql.beginDeferred),
+        statement(sql.read, list!),
+      ]);
+      await this.#world.scheduler.pause(this.#prng.integer(0, 200));
+      const written = await this.#run(node, appends, { session: begun.session });
+      if (written.results.some(isError)) {
+        const { session } = written;
+        if (session !== undefined) await this.#run(node, [statement(sql.rollback)], { session });
+        throw new ClientError("TRANSACTION_TIMEOUT", "something was committed since");
+      }
+      const rest = [statement(sql.read, list!), statement(sql.commit)];
+      const ended = await this.#run(node, rest, { session: written.session });
+      const [before, after] = [listIn(begun.results[1]!)!, listIn(ended.results[0]!)!];
+      if (after.join() !== [...before, append.value].join()) {
+        this.#world.violated("I23", `${append.value} was written to a list that had changed`);
+      }
+      return ended;
     });
   }
 

@@ -5,7 +5,7 @@
 
 import { ClientError } from "../../base/errors.ts";
 import { limits } from "../../limits.ts";
-import type { RunOptions } from "./run.ts";
+import type { RunOptions } from "../route/run.ts";
 
 /** A transaction that surely never was committed cannot go on. */
 export function transactionLost(why: string, cause?: unknown): ClientError {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accessOf, mayCommit, touchesTransaction } from "./classify.ts";
-import type { SqlRequest } from "./request.ts";
-import { execute, transaction, unit } from "./test-database.ts";
+import type { SqlRequest } from "../sql/request.ts";
+import { execute, transaction, unit } from "../sql/test-database.ts";
+import { accessOf, mayCommit, readsNothing, touchesTransaction } from "./access.ts";
 
 function check(expected: ReturnType<typeof accessOf>, ...requests: (SqlRequest | string)[]): void {
   assert.equal(accessOf(unit(...requests)), expected, JSON.stringify(requests));
@@ -50,10 +50,12 @@ test("single statements", () => {
     "explain pragma foreign_keys = on",
     "pragma optimize",
     "begin immediate",
-    "begin",
-    "savepoint a",
   ];
   for (const sql of writes) check("write", sql);
+  for (const sql of ["begin", "begin deferred", "savepoint a"]) {
+    check("deferred", sql);
+    assert.equal(accessOf(unit(sql), "immediate"), "write", sql);
+  }
 });
 
 test("transactions count by what they do and whether they end", () => {
@@ -61,10 +63,13 @@ test("transactions count by what they do and whether they end", () => {
   check("read", transaction("BEGIN DEFERRED", "select 1", "select 2"));
   check("write", transaction("BEGIN DEFERRED", "select 1", "insert into t values(1)"));
   check("write", transaction("BEGIN IMMEDIATE", "select 1"));
-  check("write", transaction("BEGIN TRANSACTION READONLY", "insert into t values(1)"));
+  // It is refused, which any node can do.
+  check("read", transaction("BEGIN TRANSACTION READONLY", "insert into t values(1)"));
+  check("read-transaction", "begin readonly", "insert into t values(1)");
   check("read-transaction", "begin readonly", "select 1");
   check("read-transaction", execute("BEGIN TRANSACTION READONLY"));
-  check("write", "begin deferred", "select 1");
+  check("deferred", "begin deferred", "select 1");
+  check("write", "begin", "select 1", "insert into t values(1)");
   check("read", "savepoint a", "select 1", "release a");
   check("read", "begin", "select 1", "rollback");
 });
@@ -102,4 +107,25 @@ test("what may leave a transaction open", () => {
   assert.equal(touchesTransaction(unit("begin", "commit")), true);
   assert.equal(touchesTransaction(unit("savepoint a")), true);
   assert.equal(touchesTransaction(unit("insert into t values(1)", "commit")), false);
+});
+
+test("what surely reads no table", () => {
+  const nothing = [
+    "begin",
+    "savepoint a",
+    "rollback to a",
+    "select 1",
+    "values (1), (2)",
+    "SELECT changes()",
+  ];
+  assert.equal(readsNothing(unit(...nothing)), true);
+  const reads = [
+    "select 1 from t",
+    "SELECT 1 WHERE 2 IN t",
+    "pragma user_version",
+    "explain select 1",
+    "with a as (select 1) select 1",
+    "delete from t",
+  ];
+  for (const sql of reads) assert.equal(readsNothing(unit("begin", sql)), false, sql);
 });
