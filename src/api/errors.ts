@@ -35,8 +35,7 @@ const hints: Record<ErrorCode, string | undefined> = {
   NO_LEADER: "nothing was done; an election takes about a second, repeat it after a pause",
   MEMBERSHIP_BUSY: "another change of members or settings is under way; repeat it after a pause",
   MEMBERSHIP_REFUSED: undefined,
-  PROMOTION_REFUSED:
-    "paceline status shows what every node has; --accept-loss promotes all the same",
+  PROMOTION_REFUSED: undefined,
   SETTINGS_REFUSED: undefined,
   POSITION_TOO_OLD: "begin anew from a copy: paceline backup",
   POSITION_AHEAD: "ask again shortly, or another node",

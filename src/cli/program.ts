@@ -64,12 +64,46 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     addChanges,
   ];
   for (const add of verbs) add(program, terminal);
+  program
+    .command("version")
+    .summary("print the version")
+    .action(() => void terminal.out.write(`${version}\n`));
+  markRequired(program);
+  if (args.length === 0) {
+    program.outputHelp();
+    return 0;
+  }
   try {
     await program.parseAsync([...args], { from: "user" });
     return 0;
   } catch (error) {
     if (!(error instanceof CommanderError)) return printFailure(terminal, error);
-    // `paceline` alone shows the help as well, and that is no mistake of the user.
-    return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
+    return error.exitCode === 0 && error.code !== "commander.help" ? 0 : 2;
   }
+}
+
+/**
+ * Required options are shown as such, and missed only when nothing else is wrong: whoever writes `--lsten` is told that
+ * there is no such option, not that --listen is missing.
+ */
+function markRequired(command: Command): void {
+  for (const below of command.commands) markRequired(below);
+  const required = command.options.filter((option) => option.mandatory);
+  if (required.length === 0) return;
+  const operands = command.registeredArguments.map((argument) =>
+    argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+  );
+  command.usage([...operands, ...required.map((option) => option.flags), "[options]"].join(" "));
+  for (const option of required) {
+    option.mandatory = false;
+    option.description += " (required)";
+  }
+  command.hook("preAction", () => {
+    const missing = required.find((o) => command.getOptionValue(o.attributeName()) === undefined);
+    if (missing === undefined) return;
+    command.error(`error: required option '${missing.flags}' not specified`, {
+      code: "commander.missingMandatoryOptionValue",
+      exitCode: 2,
+    });
+  });
 }

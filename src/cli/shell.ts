@@ -61,10 +61,27 @@ Exit status: 0, or 1 when a statement of a script or of -c failed.`,
     });
 }
 
+/** Of a statement that failed, so much is shown. */
+const shownLength = 100;
+
 async function runScript(session: ShellSession, text: string, terminal: Terminal): Promise<void> {
-  for (const statement of statementsOf(text)) {
+  const statements = statementsOf(text);
+  let end = 0;
+  for (const [i, statement] of statements.entries()) {
     if (terminal.signal.aborted) throw new Failure("interrupted");
-    await session.run(statement);
+    const at = Math.max(text.indexOf(statement, end), end);
+    end = at + statement.length;
+    try {
+      await session.run(statement);
+    } catch (error) {
+      if (statements.length === 1 || !(error instanceof Failure)) throw error;
+      const line = text.slice(0, at).split("\n").length;
+      const what = statement.replaceAll(/\s+/g, " ").slice(0, shownLength);
+      const cut = what.length === shownLength ? "…" : "";
+      const place = `statement ${i + 1}, line ${line}: ${error.message}`;
+      const hint = [`in: ${what}${cut}`, ...(error.hint === undefined ? [] : [error.hint])];
+      throw new Failure(place, hint.join("\n"), error.exitCode, { cause: error });
+    }
   }
   if (session.inTransaction) {
     throw new Failure(

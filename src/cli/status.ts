@@ -54,7 +54,7 @@ Exit status: 0, or 1 when no answer came or copies at the same position differ.`
 export function formatStatus(status: StatusAnswer): string[] {
   const leader = status.leader ?? "none (an election takes about a second; a majority must be up)";
   const head = [
-    `cluster  ${status.clusterId ?? "not born yet"}`,
+    `cluster  ${status.clusterId ?? "not initialized yet"}`,
     `leader   ${leader}`,
     `term     ${status.term}`,
     `rule     ${formatRule(status)}`,

@@ -161,6 +161,7 @@ test("shell stops a script at its first failure and rolls back", async () => {
   const failed = await runCaptured(["shell", "--url", node.url], script);
   assert.equal(failed.status, 1);
   assert.match(failed.err, /no such column: nope \(SQLITE_ERROR\)/);
+  assert.match(failed.err, /statement 4, line 1: [\s\S]*in: SELECT nope/);
   const count = await run("shell", "-c", "SELECT count(*) AS n FROM t");
   assert.match(count.out, /n\n─\n0\n/);
   const open = await run("shell", "-c", "BEGIN; INSERT INTO t VALUES (3)");

@@ -141,6 +141,8 @@ const helpByName: Readonly<Record<string, string>> = {
   localWritesTotal: "Units run by this node as leader.",
   forwardedTotal: "Units sent to the leader.",
   retriedTotal: "Units tried again because they were surely not begun.",
+  peerSentBytesTotal: "Bytes sent to other nodes over links, page syncs included.",
+  children: "Nodes below this one that follow it without being members.",
   pageSyncReceivedBytesTotal: "Bytes of pages received by page sync.",
 };
 

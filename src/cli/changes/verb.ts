@@ -9,7 +9,7 @@ import { CorruptionError, messageOf } from "../../base/errors.ts";
 import { RowCopy } from "../../db/copy/row-copy.ts";
 import { formatPosition, parsePosition } from "../../vocabulary.ts";
 import { defaultUrl } from "../remote/remote.ts";
-import { Failure, misuse, type Terminal } from "../terminal.ts";
+import { Failure, misuse, plural, type Terminal } from "../terminal.ts";
 import { copySteps } from "./copy-steps.ts";
 import { type ChangeEvent, followChanges } from "./follow.ts";
 
@@ -59,6 +59,7 @@ Exit status: 0 after Ctrl-C or --until; 1 when the log no longer has the positio
       const until = positionOf(flags.until, "--until");
       const copy = flags.into === undefined ? undefined : openCopy(flags.into);
       const signal = new AbortController();
+      let gaps = 0;
       terminal.signal.addEventListener("abort", () => signal.abort(), { once: true });
       try {
         const start = copy?.position ?? from;
@@ -70,9 +71,17 @@ Exit status: 0 after Ctrl-C or --until; 1 when the log no longer has the positio
           onNote: (line: string) => terminal.err.write(`${line}\n`),
         };
         for await (const event of followChanges(wanted)) {
-          take(event, copy, terminal);
           const at = parsePosition(event.position)!;
-          if (until !== undefined && at.lsn >= until.lsn) return;
+          // A run of entries may end behind what is asked for.
+          const isBehind = until !== undefined && at.lsn > until.lsn;
+          if (!isBehind && take(event, copy, terminal)) gaps++;
+          if (until !== undefined && at.lsn >= until.lsn) break;
+        }
+        if (gaps > 0) {
+          throw new Failure(
+            `the changes of ${plural(gaps, "entry", "entries")} were not recorded`,
+            "Switch it on: paceline configure record.changes=true",
+          );
         }
       } catch (error) {
         if (error instanceof CorruptionError) throw new Failure(messageOf(error));
@@ -99,8 +108,9 @@ function isOfFile(error: unknown): boolean {
   return (error as { code?: unknown }).code === "ERR_SQLITE_ERROR";
 }
 
-function take(event: ChangeEvent, copy: RowCopy | undefined, terminal: Terminal): void {
-  if (event.type === "idle") return;
+/** True for what was not recorded. */
+function take(event: ChangeEvent, copy: RowCopy | undefined, terminal: Terminal): boolean {
+  if (event.type === "idle") return false;
   const { position, committedAt } = event;
   if (event.type === "gap") {
     const text = `the changes at ${position} (${committedAt}) were not recorded`;
@@ -111,15 +121,16 @@ function take(event: ChangeEvent, copy: RowCopy | undefined, terminal: Terminal)
       );
     }
     terminal.err.write(`${text}\n`);
-    return;
+    return true;
   }
   if (copy === undefined) {
     terminal.out.write(
       `${JSON.stringify({ position, committedAt, transactions: event.transactions })}\n`,
     );
-    return;
+    return false;
   }
   copy.apply(parsePosition(position)!, copySteps(event.transactions));
+  return false;
 }
 
 function positionOf(text: string | undefined, flag: string) {

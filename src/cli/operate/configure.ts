@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import type { Settings } from "../../vocabulary.ts";
 import { callLeader, defaultUrl, Remote } from "../remote/remote.ts";
 import type { Terminal } from "../terminal.ts";
-import { parseSettings, settingLines } from "./settings-text.ts";
+import { completeSettings, parseSettings, settingLines } from "./settings-text.ts";
 
 export function addConfigure(program: Command, terminal: Terminal): void {
   program
@@ -24,6 +24,7 @@ export function addConfigure(program: Command, terminal: Terminal): void {
     .action(async (pairs: string[], options: { url: string; json?: boolean }) => {
       const remote = new Remote(options.url);
       const wanted = parseSettings(pairs);
+      completeSettings(wanted);
       const settings =
         pairs.length === 0
           ? (await remote.status()).settings
@@ -48,7 +49,7 @@ Settings, the default first:
                          them in discarded/ and says so
   whenCopiesMissing    when too few copies can be made: wait · fail (answered as UNKNOWN_OUTCOME after
                        copiesTimeoutMs) · degrade (all to quorum, one to leader, until the copies are back)
-  copiesTimeoutMs      2000
+  copiesTimeoutMs      2000, or 2s
   logKind              pages · rows · statements · triggers
   coordinator          quorum · manual
   foreignKeys          on · off: what PRAGMA foreign_keys is for a stream that has not set it. Clusters that were made
@@ -60,6 +61,6 @@ Settings, the default first:
 Examples:
   paceline configure
   paceline configure commitRule=leader
-  paceline configure commitRule=one whenCopiesMissing=degrade copiesTimeoutMs=500 --url http://10.0.0.2:7001
+  paceline configure commitRule=one whenCopiesMissing=degrade copiesTimeoutMs=500ms --url http://10.0.0.2:7001
 
 Exit status: 0 when the settings are in force.`;

@@ -11,7 +11,7 @@ import { misuse, type Terminal } from "../terminal.ts";
 export function addMember(program: Command, terminal: Terminal): void {
   program
     .command("member")
-    .summary("say how gladly a node leads")
+    .summary("set the priority of a voter")
     .description(
       "Gives a voter a priority. The reachable voter of the highest priority gets the lead, by a switchover, as " +
         "soon as it has caught up; in an election it stands first. A voter of priority never votes and stores like " +

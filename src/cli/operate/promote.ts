@@ -27,7 +27,10 @@ Refused, unless --accept-loss is given: when another node that answers has more,
 that writes may have been acknowledged which nobody else has. The message names what would be lost.
 
 Before you promote, be sure that the old leader takes no writes any more, or that you can do without them: one that
-is only cut off from the others goes on by commit rule leader, because nobody can tell it.
+is only cut off keeps accepting writes under commitRule=leader, because it cannot be told to stop.
+
+A cluster with coordinator=quorum elects its leader itself; there --accept-loss does nothing. When its majority is gone
+for good, go on from a survivor: paceline backup --url SURVIVOR FILE, then paceline restore FILE begins a new cluster.
 
 Examples:
   paceline configure coordinator=manual commitRule=leader

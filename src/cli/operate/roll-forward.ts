@@ -40,7 +40,7 @@ More:
   paceline roll-forward --to 118@3        up to an entry, that one included
   paceline roll-forward --to 1763720106000   milliseconds since 1970
   paceline roll-forward --to now          everything, and stay there
-  paceline roll-forward --to APPLIED      its present position (paceline status): apply nothing more
+  paceline roll-forward --to 97@3         its present position, "applied" in paceline status: apply nothing more
 
 Held is held: over restarts too, until --resume. Meanwhile its log grows with what is written.
 

@@ -5,6 +5,7 @@
 import { messageOf } from "../../base/errors.ts";
 import { mergedSettings } from "../../node/rule/settings-change.ts";
 import { defaultSettings, newClusterSettings, type Settings } from "../../vocabulary.ts";
+import { parseDuration } from "../archive/flags.ts";
 import { misuse } from "../terminal.ts";
 
 /** One `key=value` per setting, in a fixed order. */
@@ -33,12 +34,23 @@ export function parseSettings(pairs: readonly string[]): Record<string, unknown>
     const match = /^([A-Za-z.]+)=(.+)$/.exec(pair);
     if (match === null) throw misuse(`"${pair}" is not KEY=VALUE`, "For example commitRule=all");
     const [, path = "", text = ""] = match;
-    const value = /^\d+$/.test(text) ? Number(text) : (flags[text] ?? text);
+    const names = settingLines(newClusterSettings).map((line) => line.replace(/=.*/, ""));
+    if (!names.includes(path)) {
+      throw misuse(`there is no setting ${path}`, `Settings are ${names.join(", ")}.`);
+    }
+    const value = settingValue(path, text);
     const [group, key] = path.split(".", 2);
     if (key === undefined) wanted[path] = value;
     else wanted[group!] = { ...(wanted[group!] as object | undefined), [key]: value };
   }
   return wanted;
+}
+
+/** A setting in milliseconds may be written as a duration. */
+function settingValue(path: string, text: string): unknown {
+  if (/^\d+$/.test(text)) return Number(text);
+  if (path.endsWith("Ms")) return parseDuration(text, path, { max: Number.MAX_SAFE_INTEGER });
+  return flags[text] ?? text;
 }
 
 /** The settings of a new cluster with what `wanted` says instead. */

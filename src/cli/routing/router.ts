@@ -12,6 +12,7 @@ import { RealClock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { RouterOptions } from "../../router/router.ts";
 import { version } from "../../version.ts";
+import { formatDuration, parseDuration } from "../archive/flags.ts";
 import { Failure, misuse, type Terminal } from "../terminal.ts";
 
 type Flags = {
@@ -48,14 +49,14 @@ export function addRouter(program: Command, terminal: Terminal): void {
     .requiredOption("--nodes <urls>", "some nodes, separated by commas; it finds the others")
     .option("--prefer <names>", "nodes nearby, read from first: ids, hosts or HOST:PORT")
     .option(
-      "--wait <seconds>",
-      "how long to wait for a leader",
-      String(limits.requestWaitMs / 1000),
+      "--wait <time>",
+      "how long to wait for a leader: 500ms, 10s",
+      formatDuration(limits.requestWaitMs),
     )
     .option(
-      "--max-lag <ms>",
-      "followers further behind are not read from while there is anything better",
-      String(limits.readLagMs),
+      "--max-lag <time>",
+      "followers further behind are not read from while there is anything better: 500ms, 1s",
+      formatDuration(limits.readLagMs),
     )
     .addHelpText("after", examples)
     .action(async (flags: Flags) => {
@@ -89,19 +90,13 @@ function routerOptions(flags: Flags, terminal: Terminal): RouterOptions {
     throw misuse(`--listen: "${flags.listen}" is not HOST:PORT`, "For example 127.0.0.1:7000");
   }
   const nodes = flags.nodes.split(",").map((text) => parseUrl(text.trim()));
-  const seconds = Number(flags.wait);
-  if (flags.wait.trim() === "" || !(seconds >= 0 && seconds <= 3_600)) {
-    throw misuse(`--wait: "${flags.wait}" is not a number of seconds`, "For example 10");
-  }
-  if (!/^\d{1,9}$/.test(flags.maxLag)) {
-    throw misuse(`--max-lag: "${flags.maxLag}" is not a number of ms`, "For example 1000");
-  }
   return {
     listen,
     nodes,
     prefer: (flags.prefer ?? "").split(",").filter((name) => name.trim() !== ""),
-    waitMs: seconds * 1000,
-    maxLagMs: Number(flags.maxLag),
+    // A number alone is in the units of older versions.
+    waitMs: parseDuration(flags.wait, "--wait", { min: 0, max: 3_600_000, plain: "s" }),
+    maxLagMs: parseDuration(flags.maxLag, "--max-lag", { min: 0, max: 1e9, plain: "ms" }),
     ...{ version, clock: new RealClock() },
     onEvent: (line) => say(terminal, line),
     onFault: (error) => say(terminal, `fault: ${(error as Error)?.stack ?? String(error)}`),

@@ -25,6 +25,7 @@ export class ShellSession {
   readonly #terminal: Terminal;
   /** Id of the node we talk to; its address until we know. */
   #node: string;
+  #isNamed = false;
   /** `.quit` was said. */
   ended = false;
 
@@ -47,7 +48,17 @@ export class ShellSession {
     const { leader, nodes } = await this.#remote.status();
     const own = nodes.find((node) => new URL(node.url).host === this.#node);
     if (own !== undefined) this.#node = own.id;
+    this.#isNamed = own !== undefined;
     return `Connected to ${this.#node}; the leader is ${leader ?? "not elected yet"}. .help helps.`;
+  }
+
+  /** Asks for the id once; a router has none. */
+  async #learnName(): Promise<void> {
+    if (this.#isNamed) return;
+    this.#isNamed = true;
+    const { body } = await this.#remote.call("GET", "/node", undefined, 1_000).catch(() => noBody);
+    const id = (body as { id?: unknown } | undefined)?.id;
+    if (typeof id === "string") this.#node = id;
   }
 
   prompt(): string {
@@ -79,6 +90,7 @@ export class ShellSession {
           ? `${plural(result.affected_row_count, "row")} changed`
           : "ok";
     const at = this.#hrana.position === undefined ? "" : ` at ${this.#hrana.position}`;
+    await this.#learnName();
     this.#say(`${what} (${this.#node}${at}, ${ms.toFixed(1)} ms)`);
   }
 
@@ -142,6 +154,8 @@ export class ShellSession {
     (this.#terminal.out.isTTY ? this.#terminal.out : this.#terminal.err).write(`${text}\n`);
   }
 }
+
+const noBody = { body: undefined };
 
 function formatValue(value: Value): string {
   switch (value.type) {

@@ -77,7 +77,8 @@ export class Promotion {
     const loss = lossOf(status, heard, node.fewestCopies());
     if (loss !== undefined && !acceptLoss) {
       throw refused(
-        `${loss}. To promote ${self} all the same, and give those writes up: --accept-loss`,
+        `${loss}. To promote ${self} all the same, and give those writes up, add --accept-loss; ` +
+          "paceline status shows what every node has",
       );
     }
     if (loss !== undefined) onEvent(`promoted by an operator who accepts this: ${loss}`);
@@ -102,13 +103,19 @@ export class Promotion {
     const { self, node } = this.#ports;
     const { membership, settings } = node.status();
     const own = membership.find((member) => member.id === self);
-    if (settings.coordinator !== "manual") {
-      throw refused(
-        "this cluster elects its leader by majority; use `paceline switchover`, or set coordinator=manual " +
-          "with `paceline configure`",
-      );
-    }
+    if (settings.coordinator !== "manual") throw refused(this.#electsItself());
     if (own?.kind !== "voter") throw refused(`${self} is no voter: it cannot lead`);
+  }
+
+  /** What there is to do instead. Without a majority that is neither a switchover nor another setting. */
+  #electsItself(): string {
+    const { leader } = this.#ports.node.leadership;
+    return leader === undefined
+      ? "this cluster elects its leader by a majority of its voters (coordinator=quorum), and none is heard now, so " +
+          "no node can be promoted: start the other voters. If they are gone for good: paceline backup --url of this " +
+          "node, and paceline restore begins a new cluster from that"
+      : `this cluster elects its leader by majority, and ${leader} leads; paceline switchover --to ` +
+          `${this.#ports.self} hands over`;
   }
 
   /** Whether nobody knows a later term than this leader's. */
