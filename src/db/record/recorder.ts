@@ -329,8 +329,12 @@ export class Recorder {
 
   /** Undefined: the statement can be repeated to the same end. */
   #whyNotStatement(compiled: Compiled): string | undefined {
-    if (compiled.shape.kind !== "change") return undefined;
-    if (this.#authorizer.changedRules) return "it follows a PRAGMA that changes how it runs";
+    const rules = this.#authorizer.changedRules;
+    if (compiled.shape.kind !== "change") {
+      const rule = rulesOfSchema.find((name) => rules.has(name));
+      return rule === undefined ? undefined : `it follows PRAGMA ${rule}, which copies do not have`;
+    }
+    if (rules.size > 0) return "it follows a PRAGMA that changes how it runs";
     return whyNotRepeatable(compiled, this.#facts);
   }
 
@@ -444,6 +448,9 @@ export class Recorder {
     });
   }
 }
+
+/** Settings on which depends what a change of the schema does. */
+const rulesOfSchema = ["legacy_alter_table", "ignore_check_constraints"];
 
 /** Different reasons told by one writer: names of tables are part of them. */
 const warningsMax = 100;

@@ -162,8 +162,8 @@ export class Authorizer {
   isHidden = false;
   /** Tables that may not be read, in lower case: their rows are on other nodes. */
   hidden: ReadonlySet<string> = new Set();
-  /** The connection has another setting than usual, foreign_keys apart, which is known of every statement. */
-  changedRules = false;
+  /** Settings of the connection that are not as usual, foreign_keys apart, which is known of every statement. */
+  changedRules: ReadonlySet<string> = new Set();
   /** The statement compiled last works through a trigger or a view, so SQLite's count of changes is not all. */
   isIndirect = false;
 

@@ -54,9 +54,10 @@ export class ConnectionSettings {
       [...this.#read].map(([name, read]) => [name, String(read.get())] as const),
     );
     this.#now = new Map(values);
-    this.#authorizer.changedRules = values.some(
-      ([name, value]) => name !== "foreign_keys" && value !== settings.get(name),
-    );
+    const changed = values.filter(([name, value]) => value !== settings.get(name));
+    const names = new Set(changed.map(([name]) => name));
+    names.delete("foreign_keys");
+    this.#authorizer.changedRules = names;
     return this.#now;
   }
 }

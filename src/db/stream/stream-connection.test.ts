@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import type { LogKind } from "../../vocabulary.ts";
 import { ReadView } from "../process/reader-child.ts";
 import type { Unit, Value } from "../sql/request.ts";
 import { execute, newDatabase, TestWriter, unit } from "../sql/test-database.ts";
@@ -238,4 +239,17 @@ test("within one request and in an interactive transaction nothing of ours shows
   ) as Result[];
   assert.deepEqual((toldOf(results[2]!) as { rows: string[] }).rows, ["3,3,3"]);
   assert.deepEqual(toldOf(results[3]!), toldOf(results[2]!));
+});
+
+test("a change of the schema under a setting that copies do not have is refused, or copies pages", () => {
+  const rename = unit("PRAGMA legacy_alter_table = ON", "ALTER TABLE t RENAME TO s");
+  const told = (logKind: LogKind) => {
+    const writer = new TestWriter({ logKind, changes: false, statements: false });
+    writer.run([unit("CREATE TABLE t(a)")]);
+    return toldOf(writer.results(rename)[1] as Result);
+  };
+  for (const logKind of ["rows", "statements", "triggers"] as const) {
+    assert.match(String(told(logKind)), /follows PRAGMA legacy_alter_table/);
+  }
+  assert.deepEqual(told("pages"), { cols: [], rows: [] });
 });
