@@ -69,8 +69,18 @@ export class TestCluster {
     }
     if (options.linked === true) await cluster.#link();
     for (const node of cluster.nodes) cluster.spawn(node);
-    await cluster.leader();
-    return cluster;
+    return await cluster.#led();
+  }
+
+  /** Nobody else would end the nodes of a cluster that does not come up. */
+  async #led(): Promise<this> {
+    try {
+      await this.leader();
+      return this;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
   /** One node, "a", whose directory `prepare` makes before it starts. */
@@ -85,8 +95,7 @@ export class TestCluster {
     await prepare(node, `127.0.0.1:${node.port}`);
     cluster.nodes.push(node);
     cluster.spawn(node);
-    await cluster.leader();
-    return cluster;
+    return await cluster.#led();
   }
 
   /** The links between the nodes of a cluster that was started with `linked`. */
