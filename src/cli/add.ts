@@ -26,12 +26,14 @@ export function addAdd(program: Command, terminal: Terminal): void {
       "after",
       `
 A new node on 10.0.0.4 needs only this, there:
-  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001
+  paceline start --id d --dir /var/lib/paceline --listen 10.0.0.4:7001 --join 10.0.0.1:7001 --secret-file secret
 The same from anywhere, before or after the node is started:
   paceline add d 10.0.0.4:7001 --url http://10.0.0.1:7001
 A node that never votes; a witness, which votes and has no database (start it with --kind witness):
   paceline add e 10.0.0.5:7001 --kind learner
   paceline add w 10.0.0.6:7001 --kind witness
+
+A member that has moved with its data is not added again: start it at its new address, and it tells the others.
 
 Then watch it catch up with \`paceline status\`. Odd numbers of voters make sense: with 3 one may fail, with 5 two.
 

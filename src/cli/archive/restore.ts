@@ -49,13 +49,15 @@ export function addRestore(program: Command, terminal: Terminal): void {
     .addHelpText(
       "after",
       `
-Example: a cluster of three from a backup
+Example: a cluster of three from a backup. Nodes on several machines need a secret; make it once (openssl rand -hex 32 >
+secret), copy the file, and on each machine:
+  export PACELINE_SECRET="$(cat secret)"
+Then on the first:
   paceline restore shop.backup --id a --dir /var/lib/paceline --listen 10.0.0.1:7001
   paceline start --id a --dir /var/lib/paceline --listen 10.0.0.1:7001
 and on two other machines, with empty directories:
   paceline start --id b --dir /var/lib/paceline --listen 10.0.0.2:7001 --join 10.0.0.1:7001
   paceline start --id c --dir /var/lib/paceline --listen 10.0.0.3:7001 --join 10.0.0.1:7001
-Nodes across a network need a secret as well, the same file for all: paceline start --help says how to make one.
 
 The new cluster has the settings that the backup carries (older backups carry none: the default ones), but leaders are
 elected: where an operator appointed them, say so again when the others have joined: paceline configure
