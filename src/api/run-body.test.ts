@@ -25,6 +25,7 @@ const insert = (i: number, base64: string) => ({
     { type: "integer" as const, value: String(i) },
     { type: "text" as const, value: 'a "text"\n' },
     { type: "float" as const, value: 1.5 },
+    { type: "float" as const, value: -0 },
     { type: "null" as const },
   ],
   namedArgs: [{ name: ":b", value: { type: "blob" as const, base64 } }],

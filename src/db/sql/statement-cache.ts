@@ -125,7 +125,7 @@ export class StatementCache {
     authorizer.isIndirect = false;
     authorizer.compiling = true;
     try {
-      const text = guess.readonly ? "BEGIN DEFERRED" : statement.text;
+      const text = guess.readonly ? "BEGIN DEFERRED" : statement.whole;
       const { call, trace } = this.#traced(text);
       const columns = call.columns();
       const explained = compiledShape(trace, guess);

@@ -16,6 +16,8 @@ export type Parameter = { readonly name: string | undefined; readonly used: bool
 export type Statement = {
   /** Without the closing semicolon and what surrounds it; comments inside stay. */
   readonly text: string;
+  /** With both: what SQLite is given, whose names of columns and errors go by it. */
+  readonly whole: string;
   /** The first tokens, EXPLAIN left out: words in upper case, quoted names as they are meant. At most 8. */
   readonly head: readonly string[];
   /** `EXPLAIN` or `EXPLAIN QUERY PLAN` stands in front. */
@@ -30,10 +32,12 @@ const headTokensMax = 8;
 export function parseScript(sql: string): Statement[] {
   const scanner = new Scanner(sql);
   const statements: Statement[] = [];
+  let start = 0;
   scanner.next();
   while (scanner.kind !== "end") {
-    const statement = parseStatement(scanner, sql);
+    const { end, statement } = parseStatement(scanner, sql, start);
     if (statement !== undefined) statements.push(statement);
+    start = end;
   }
   return statements;
 }
@@ -74,27 +78,34 @@ export function renameCalls(statement: string, names: Readonly<Record<string, st
 
 type Token = { readonly kind: TokenKind; readonly text: string; readonly at: number };
 
-/** Reads up to and including the next semicolon. The scanner stands on the first token of what follows then. */
-function parseStatement(scanner: Scanner, sql: string): Statement | undefined {
+/**
+ * Reads up to and including the next semicolon; the text begins at `start` and goes on from `end`. The scanner stands
+ * on the first token of what follows then.
+ */
+function parseStatement(
+  scanner: Scanner,
+  sql: string,
+  start: number,
+): { readonly end: number; readonly statement: Statement | undefined } {
   const from = scanner.from;
   const words = new StatementWords();
   let to = from;
+  let end = sql.length;
   for (; scanner.kind !== "end"; scanner.next()) {
     const text = sql.slice(scanner.from, scanner.to);
     if (text === ";" && scanner.kind === "symbol" && words.endsAtSemicolon()) {
+      end = scanner.to;
       scanner.next();
       break;
     }
     words.add(scanner.kind, text);
     to = scanner.to;
   }
-  if (to === from) return undefined;
-  return {
-    text: sql.slice(from, to),
-    head: words.head,
-    explain: words.explain,
-    verbAfterWith: words.verbAfterWith,
-  };
+  if (to === from) return { end, statement: undefined };
+  const { head, explain, verbAfterWith } = words;
+  const text = sql.slice(from, to);
+  const statement = { text, whole: sql.slice(start, end), head, explain, verbAfterWith };
+  return { end, statement };
 }
 
 /** Follows the words of one statement. A trigger's body holds semicolons; it ends with `; END` [complete.c]. */

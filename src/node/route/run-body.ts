@@ -5,7 +5,7 @@
 
 import { setImmediate as turn } from "node:timers/promises";
 import type { SqlRequest, Stmt, Unit, Value } from "../../db/sql/request.ts";
-import { wireRequest } from "../../db/sql/wire-request.ts";
+import { wireRequest, wireValue } from "../../db/sql/wire-request.ts";
 import { formatPosition } from "../../vocabulary.ts";
 import { formatAck } from "../rule/ack.ts";
 import { formatConsistency, type RunOptions } from "./run.ts";
@@ -96,7 +96,7 @@ function* stmtParts({ sql, args, namedArgs, wantRows }: Stmt): Generator<string>
 /** Base64 needs no escaping, and is the same cut anywhere. */
 function* valueParts(value: Value): Generator<string> {
   if (value.type !== "blob") {
-    yield JSON.stringify(value);
+    yield JSON.stringify(wireValue(value));
     return;
   }
   const { base64 } = value;
