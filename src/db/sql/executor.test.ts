@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { limits } from "../../limits.ts";
 import { ReadView } from "../process/reader-child.ts";
@@ -176,6 +177,27 @@ test("a script stops at its first failure and keeps what came before", () => {
   assert.equal(answer!.error.code, "SQLITE_ERROR");
   assert.equal(empty!.type, "ok");
   assert.deepEqual(w.rows("select a from t"), [["one"]]);
+});
+
+test("SQLite reads the text that was sent: columns have the names it gives, errors its words", () => {
+  const w = writer();
+  const stock = new DatabaseSync(":memory:");
+  stock.exec("CREATE TABLE t(id)");
+  for (const sql of [
+    "SELECT 1/* c",
+    "SELECT 1 -- c",
+    "SELECT 1 \uFEFF",
+    " \vSELECT 1;;\f",
+    "SELECT 1 /* c */;",
+  ]) {
+    const { name } = stock.prepare(sql).columns()[0]!;
+    const [answer] = run(w, sql);
+    assert.deepEqual(answer!.response.result["cols"], [{ name, decltype: null }], sql);
+  }
+  for (const sql of ["CREATE TABLE;", "SELECT * FROM; SELECT 1", "SELECT 1; SELECT * FROM"]) {
+    const [answer] = run(w, { type: "sequence", sql });
+    assert.throws(() => stock.exec(sql), { message: answer!.error.message }, sql);
+  }
 });
 
 test("a description runs nothing", () => {

@@ -376,22 +376,23 @@ export class Executor {
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const { hasColumns, shape, cols } = compiled;
     const { counters } = this.#stream;
-    return this.transaction.write(
-      () => {
-        const before = counters.total();
-        let rows: string;
-        try {
-          rows = this.#rows(compiled, stmt, values);
-        } finally {
-          counters.note(before);
-        }
-        const rowid = shape.inserts ? counters.lastInsertRowid : undefined;
-        const changed = counters.total() !== before || compiled.counts;
-        return { changed, answer: { cols, rows, affected: counters.changes, rowid } };
-      },
-      { undoable: hasColumns, keepsPart: true },
-      { compiled, stmt },
-    );
+    const start = counters.state;
+    let hasRun = false;
+    const change = (): Changed<StatementAnswer> => {
+      const before = counters.total();
+      const rows = counters.noting(() => this.#rows(compiled, stmt, values));
+      hasRun = true;
+      const rowid = shape.inserts ? counters.lastInsertRowid : undefined;
+      const changed = counters.total() !== before || compiled.counts;
+      return { changed, answer: { cols, rows, affected: counters.changes, rowid } };
+    };
+    try {
+      const traits = { undoable: hasColumns, keepsPart: true };
+      return this.transaction.write(change, traits, { compiled, stmt });
+    } catch (error) {
+      if (hasRun) counters.undo(start, error instanceof SqlError);
+      throw error;
+    }
   }
 
   /** CREATE, DROP, ALTER, ANALYZE, REINDEX and PRAGMAs that change the database. */
@@ -399,8 +400,9 @@ export class Executor {
     const isSchema = compiled.shape.kind === "schema";
     return this.transaction.write(
       (): Changed<StatementAnswer> => {
+        const { counters } = this.#stream;
         const before = isSchema ? this.#readSchemaVersion() : undefined;
-        const rows = this.#rows(compiled, stmt, values);
+        const rows = counters.noting(() => this.#rows(compiled, stmt, values), "if-counted");
         const changed = !isSchema || this.#readSchemaVersion() !== before;
         if (changed) {
           this.#schemaTouched = true;

@@ -119,8 +119,27 @@ export class Counters {
     this.#ours += this.#all() - before;
   }
 
-  /** A statement has run, or failed, that counts what it changes; before it the connection's total was `before`. */
-  note(before: bigint): void {
+  /**
+   * Runs a statement that counts what it changes, also where it fails. One of the schema counts only where it makes a
+   * virtual table, which writes rows.
+   */
+  noting<T>(run: () => T, when: "always" | "if-counted" = "always"): T {
+    const before = this.total();
+    try {
+      return run();
+    } finally {
+      if (when === "always" || this.total() !== before) this.#note(before);
+    }
+  }
+
+  /** A statement that had run well was undone: by us, as if never sent, or by what waited for the commit. */
+  undo(start: Counts, byUs: boolean): void {
+    const lastInsertRowid = String(this.#lastInsertRowid);
+    this.enter(byUs ? start : { ...start, lastInsertRowid, changes: "0" });
+  }
+
+  /** Before it, the connection's total was `before`. */
+  #note(before: bigint): void {
     const { changes, lastInsertRowid } = this.#counters.run();
     this.#lastInsertRowid = BigInt(lastInsertRowid);
     this.#changes = BigInt(changes);

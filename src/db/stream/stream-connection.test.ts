@@ -110,6 +110,24 @@ test("counters are the stream's own", () => {
   );
 });
 
+test("what is made of rows counts, and what a commit undoes does not", () => {
+  compare(
+    [t, "CREATE TABLE child(p REFERENCES t(id) DEFERRABLE INITIALLY DEFERRED)"],
+    [
+      ...["PRAGMA foreign_keys = on", "INSERT INTO t VALUES (1, 1), (2, 2)", counters],
+      ...["INSERT INTO child VALUES (1), (77)", counters, "BEGIN", "INSERT INTO child VALUES (78)"],
+      ...["COMMIT", counters, "ROLLBACK", counters, "CREATE TABLE plain(a)", counters],
+      ...["CREATE VIRTUAL TABLE f USING fts5(a)", counters, "DROP TABLE f", counters],
+      ...[
+        "CREATE VIRTUAL TABLE r USING rtree(id, a, b)",
+        counters,
+        "ALTER TABLE t ADD x",
+        counters,
+      ],
+    ],
+  );
+});
+
 test("counters in views and triggers are the stream's own, or refused", () => {
   const schema = [
     ...[t, "CREATE TABLE log(id INTEGER PRIMARY KEY, rowid_was, changes_were)"],
