@@ -23,7 +23,7 @@ export type Answer =
   | { readonly type: "describe"; readonly cols: readonly string[] }
   | { readonly type: "autocommit"; readonly is: boolean };
 
-/** A value with its type. JSON has no word for what is not finite: the nodes answer with a float that is null. */
+/** A value with its type. JSON has no word for an infinity: the nodes answer with the text that SQLite has for it. */
 export function valueText(value: SQLOutputValue): string {
   if (value === null) return "NULL";
   if (typeof value === "bigint") return `${value}`;
@@ -32,8 +32,8 @@ export function valueText(value: SQLOutputValue): string {
   return `x'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")}'`;
 }
 
-export function floatText(value: number | null): string {
-  if (value === null || !Number.isFinite(value)) return "infinite";
+export function floatText(value: number): string {
+  if (!Number.isFinite(value)) return value < 0 ? '"-Inf"' : '"Inf"';
   return Object.is(value, -0) ? "-0.0" : `${value}r`;
 }
 

@@ -77,7 +77,10 @@ class Play {
   readonly #file: string;
   #position: string | undefined;
   #statements = 0;
-  /** A script was refused half-way under a log kind: nobody can say where, so only the copies are compared. */
+  /**
+   * A script was refused half-way under a log kind, and nobody can say where; or SQLite took a rowid by chance: from
+   * here on only the copies are compared.
+   */
   #isLost = false;
 
   constructor(list: List, ground: Ground) {
@@ -140,6 +143,10 @@ class Play {
     };
     const isScript = request.type === "sequence";
     const expected = stock.run(request, (at) => isLogical && !isScript && isBlocked(at));
+    if (stock.isByChance) {
+      this.#isLost = true;
+      return undefined;
+    }
     for (const [at, theirs] of expected.entries()) {
       const mine = ours[at] ?? { type: "skipped" };
       if (isLogical && isScript && isBlocked(0) && difference(mine, theirs) !== undefined) {

@@ -53,6 +53,11 @@ export function refusal(action: number, first: string, second: string): string |
   return refusedActions.get(action);
 }
 
+/** Refused before it runs: inside a view or trigger SQLite counts for the connection, which clients share. */
+export function isRefusedToRun(action: number, second: string, origin: string): boolean {
+  return action === constants.SQLITE_FUNCTION && second === "total_changes" && origin !== "";
+}
+
 /**
  * Under a logical log kind: refused before it ran, or refused where SQLite only refuses it for several rows at a time.
  * Rows are seen by triggers there, and a table with triggers has every foreign key on it looked at.
@@ -67,7 +72,7 @@ export function isRefusedByKind(code: string, message: string): boolean {
  */
 export function isManyBeforeBad(code: string, stockCode: string, sql: string): boolean {
   const { many } = protocolCodes;
-  return code === many && stockCode !== many && /;.*[^\s;]/s.test(sql);
+  return code === many && stockCode !== many && /;.*[^ \t\n\f\r;]/s.test(sql);
 }
 
 /** The protocol's own errors, before SQLite is asked. */

@@ -8,7 +8,7 @@ import { constants, DatabaseSync, type SQLInputValue, type StatementSync } from 
 import { sqlErrorFrom } from "../../../src/db/sql/sql-error.ts";
 import { type Answer, valueText } from "./answers.ts";
 import type { Condition, Request, Statement, Step } from "./list.ts";
-import { protocolCodes, refusal } from "./refusals.ts";
+import { isRefusedToRun, protocolCodes, refusal } from "./refusals.ts";
 import { scriptOf } from "./texts.ts";
 
 /** What the nodes answered for each step: the stock connection leaves out what they refused under a log kind. */
@@ -21,6 +21,8 @@ export class StockStream {
   readonly #db: DatabaseSync;
   readonly #counters: StatementSync;
   #refusedFor: string | undefined;
+  /** The statement compiled last must not run. */
+  #isRefusedToRun = false;
 
   constructor(path: string, foreignKeys: boolean) {
     this.#db = new DatabaseSync(path, {
@@ -33,7 +35,8 @@ export class StockStream {
     });
     this.#db.exec("PRAGMA journal_mode = wal; PRAGMA synchronous = off");
     this.#counters = this.#db.prepare("SELECT changes(), last_insert_rowid()");
-    this.#db.setAuthorizer((action, first, second) => {
+    this.#db.setAuthorizer((action, ...[first, second, , origin]) => {
+      this.#isRefusedToRun ||= isRefusedToRun(action, second ?? "", origin ?? "");
       const why = refusal(action, first ?? "", second ?? "");
       this.#refusedFor ??= why;
       return why === undefined ? constants.SQLITE_OK : constants.SQLITE_DENY;
@@ -43,6 +46,12 @@ export class StockStream {
   /** Whether a transaction is open. */
   get isOpen(): boolean {
     return this.#db.isTransaction;
+  }
+
+  /** It has the largest rowid, or has had it: SQLite takes the next one by chance. */
+  get isByChance(): boolean {
+    const [, rowid] = this.#counters.get() as unknown as [bigint, bigint];
+    return rowid > 2n ** 32n && !knownRowids.has(rowid);
   }
 
   close(): void {
@@ -139,6 +148,7 @@ export class StockStream {
 
   /** Undefined: no statement is left in the text. */
   #compiled(sql: string): StatementSync | undefined {
+    this.#isRefusedToRun = false;
     try {
       return this.#db.prepare(sql);
     } catch (error) {
@@ -148,6 +158,7 @@ export class StockStream {
   }
 
   #rows(compiled: StatementSync, values: SQLInputValue[]): string[] {
+    if (this.#isRefusedToRun) throw new Refusal("BLOCKED");
     if (compiled.columns().length === 0) {
       compiled.run(...values);
       return [];
@@ -180,6 +191,9 @@ export class StockStream {
     }
   }
 }
+
+/** Those that lists ask for. */
+const knownRowids: ReadonlySet<bigint> = new Set([2n ** 63n - 1n, 2n ** 53n + 1n]);
 
 const refusedAnswer: Answer = { type: "error", code: "BLOCKED", message: "" };
 

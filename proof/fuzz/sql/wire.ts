@@ -201,7 +201,7 @@ function columnsOf({ cols }: StatementResult): string[] {
 function valueText({ type, value, base64 = "" }: Value): string {
   if (type === "null") return "NULL";
   if (type === "integer") return String(value);
-  if (type === "float") return floatText(value as number | null);
+  if (type === "float") return floatText(value as number);
   if (type === "text") return JSON.stringify(value);
   return `x'${Buffer.from(base64, "base64").toString("hex")}'`;
 }
