@@ -51,8 +51,8 @@ export type TransactionPorts = {
   readonly authorizer: Authorizer;
   /** Writes the position row, inside the transaction about to be committed. */
   stampPosition(): void;
-  /** Rows changed on the connection so far. It moves also when what was changed is rolled back. */
-  totalChanges(): bigint;
+  /** Whether the statement that ran last has counted changes, also of what was rolled back then. */
+  hasCounted(): boolean;
   /** The schema may have gone back to what it was. */
   onRollback(): void;
   /** Is told of all that takes effect, where that is recorded. */
@@ -211,7 +211,6 @@ export class ClientTransaction {
     if (this.#realm === "alone" && !this.isOpen) return this.#writeAlone(change, traits, call);
     // Outside of the client's own transactions, SQLite alone would undo a failed statement by a rollback.
     const undoable = traits.undoable || !this.isOpen || recorder?.mayRefuse === true;
-    const before = this.#ports.totalChanges();
     if (undoable) this.#run(`SAVEPOINT ${statementSavepoint}`);
     try {
       const { changed, answer } = change();
@@ -221,7 +220,7 @@ export class ClientTransaction {
       return answer;
     } catch (error) {
       this.afterFailure();
-      const keeps = this.#keepsPart(error, traits, before);
+      const keeps = this.#keepsPart(error, traits);
       if (undoable && this.#db.isTransaction) {
         if (!keeps) this.#run(`ROLLBACK TO ${statementSavepoint}`);
         this.#run(`RELEASE ${statementSavepoint}`);
@@ -279,7 +278,6 @@ export class ClientTransaction {
 
   #writeAlone<T>(change: () => Changed<T>, traits: WriteTraits, call: WriteCall): T {
     const { recorder } = this.#ports;
-    const before = this.#ports.totalChanges();
     this.#run("BEGIN IMMEDIATE");
     let isRun = false;
     try {
@@ -294,7 +292,7 @@ export class ClientTransaction {
       return answer;
     } catch (error) {
       if (this.#db.isTransaction) {
-        if (!isRun && this.#keepsPart(error, traits, before)) this.#commitStamped(call, true);
+        if (!isRun && this.#keepsPart(error, traits)) this.#commitStamped(call, true);
         else this.#run("ROLLBACK");
       }
       recorder?.drop();
@@ -312,10 +310,10 @@ export class ClientTransaction {
    * After any other error (a type, an overflow) the statement is undone by a rollback outside of transactions. Inside,
    * where no clause asked for a journal of the statement, what it did before stays [vdbeaux.c, sqlite3VdbeHalt].
    */
-  #keepsPart(error: unknown, traits: WriteTraits, before: bigint): boolean {
+  #keepsPart(error: unknown, traits: WriteTraits): boolean {
     if (error instanceof SqlError || !traits.keepsPart) return false;
     const isConstraint = constraints.has((error as { errcode?: number }).errcode ?? 0);
-    return isConstraint ? this.#ports.totalChanges() !== before : this.isOpen;
+    return isConstraint ? this.#ports.hasCounted() : this.isOpen;
   }
 
   #commitStamped(call: WriteCall, failed: boolean): void {

@@ -107,7 +107,7 @@ export class Executor {
       authorizer: this.authorizer,
       recorder: this.recorder,
       stampPosition: () => this.#stampPosition(),
-      totalChanges: () => this.#stream.counters.total(),
+      hasCounted: () => this.#stream.counters.counted,
       onRollback: () => this.#onRollback(),
     });
     db.setAuthorizer(this.authorizer.decide);
@@ -241,7 +241,7 @@ export class Executor {
     this.#ports.onStatement();
     if (compiled.checksTables) this.#cache.lookAtIndexes();
     const values = bindArguments(compiled.plan, stmt, compiled.statement.explain);
-    this.#makeReady(compiled);
+    this.#stream.ready(compiled);
     return { ...nothing, cols: compiled.cols, unread: rowsOf(compiled.call, values) };
   }
 
@@ -304,7 +304,7 @@ export class Executor {
     this.#refuseToWrite(compiled);
     if (shape.writes) this.#expectedTotal = undefined;
     if (shape.writes && isUpkeep(compiled.statement, shape)) this.#ports.onUpkeep?.();
-    if (shape.kind !== "setting" && shape.kind !== "kept") this.#makeReady(compiled);
+    if (shape.kind !== "setting" && shape.kind !== "kept") this.#stream.ready(compiled);
     switch (shape.kind) {
       case "begin":
         transaction.begin(shape.readonly);
@@ -357,12 +357,6 @@ export class Executor {
     throw this.transaction.writeRefusal;
   }
 
-  /** The connection has what the statement uses of its stream. */
-  #makeReady(compiled: Compiled): void {
-    const usesRowid = compiled.usesRowid || compiled.shape.kind === "change";
-    this.#stream.ready({ ...compiled, usesRowid });
-  }
-
   #keep({ pragma }: Compiled): StatementAnswer {
     if (this.#isCursor && pragma!.value !== undefined) {
       throw new SqlError("BLOCKED", `PRAGMA ${pragma!.name} cannot be set within a cursor`);
@@ -376,21 +370,21 @@ export class Executor {
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const { hasColumns, shape, cols } = compiled;
     const { counters } = this.#stream;
-    const start = counters.state;
+    const mark = counters.mark();
     let hasRun = false;
     const change = (): Changed<StatementAnswer> => {
-      const before = counters.total();
-      const rows = counters.noting(() => this.#rows(compiled, stmt, values));
+      const rows = counters.run(() => this.#rows(compiled, stmt, values));
       hasRun = true;
       const rowid = shape.inserts ? counters.lastInsertRowid : undefined;
-      const changed = counters.total() !== before || compiled.counts;
+      const changed = counters.counted || compiled.counts;
       return { changed, answer: { cols, rows, affected: counters.changes, rowid } };
     };
     try {
       const traits = { undoable: hasColumns, keepsPart: true };
       return this.transaction.write(change, traits, { compiled, stmt });
     } catch (error) {
-      if (hasRun) counters.undo(start, error instanceof SqlError);
+      const isOurs = error instanceof SqlError;
+      if (hasRun || isOurs) counters.undo(mark, isOurs);
       throw error;
     }
   }
@@ -402,7 +396,7 @@ export class Executor {
       (): Changed<StatementAnswer> => {
         const { counters } = this.#stream;
         const before = isSchema ? this.#readSchemaVersion() : undefined;
-        const rows = counters.noting(() => this.#rows(compiled, stmt, values), "if-counted");
+        const rows = counters.run(() => this.#rows(compiled, stmt, values), "if-counted");
         const changed = !isSchema || this.#readSchemaVersion() !== before;
         if (changed) {
           this.#schemaTouched = true;

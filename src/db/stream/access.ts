@@ -2,7 +2,7 @@
  * What the words of a unit say about where it may run, and what can have become of it when its answer never came.
  * Guesses in advance, as those of sql/classify.ts, on which they rest.
  *
- * Not here: where units run (node/route/), the last word on what a statement is (sql/compiled-shape.ts).
+ * Not here: where units run (node/route/), the last word on what a statement is (sql/shape.ts).
  */
 
 import { afterStatement, shapeOf } from "../sql/classify.ts";

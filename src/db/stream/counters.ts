@@ -37,8 +37,7 @@ const fill = `
 
 export class Counters {
   readonly #authorizer: Authorizer;
-  readonly #counters: StatementSync;
-  readonly #total: StatementSync;
+  readonly #read: StatementSync;
   readonly #setRowid: StatementSync;
   readonly #fill: StatementSync;
   readonly #touch: StatementSync;
@@ -47,17 +46,18 @@ export class Counters {
   /** Rows of ours that were changed. */
   #ours = 0n;
   // Of the stream:
+  #before: Counts = newConnection;
   #lastInsertRowid = 0n;
   #changes = 0n;
   #totalChanges = 0n;
+  /** The statement that ran last has counted something. */
+  #counted = false;
 
   /** Before the authorizer is set. */
   constructor(db: DatabaseSync, authorizer: Authorizer) {
     this.#authorizer = authorizer;
     db.exec(tables);
-    // Run, it changes nothing, and gives the counters of the statement before.
-    this.#counters = db.prepare("SELECT 1");
-    this.#total = db.prepare("SELECT total_changes()");
+    this.#read = db.prepare("SELECT last_insert_rowid(), changes(), total_changes()");
     this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
     this.#fill = db.prepare(fill);
     this.#touch = db.prepare("UPDATE temp.paceline_changed SET x = 1 WHERE rowid <= ?");
@@ -67,41 +67,83 @@ export class Counters {
   }
 
   /** A stream uses the connection. */
-  enter(state: Counts = newConnection): void {
+  enter(state: Counts): void {
+    this.#before = state;
     this.#lastInsertRowid = BigInt(state.lastInsertRowid);
     this.#changes = BigInt(state.changes);
     this.#totalChanges = BigInt(state.totalChanges);
   }
 
-  /** What the stream has now. */
+  /** What the stream has now. What it had, if that is the same. */
   get state(): Counts {
-    return {
+    const state = {
       lastInsertRowid: String(this.#lastInsertRowid),
       changes: String(this.#changes),
       totalChanges: String(this.#totalChanges),
     };
+    const { lastInsertRowid, changes, totalChanges } = this.#before;
+    const isSame =
+      lastInsertRowid === state.lastInsertRowid &&
+      changes === state.changes &&
+      totalChanges === state.totalChanges;
+    return isSame ? this.#before : state;
   }
 
   get lastInsertRowid(): bigint {
     return this.#lastInsertRowid;
   }
 
+  get changes(): bigint {
+    return this.#changes;
+  }
+
+  /** Whether the statement that `run` ran last has counted something, also if that was rolled back then. */
+  get counted(): boolean {
+    return this.#counted;
+  }
+
   /** Rows changed on the connection, by whomever, those of the tables here left out. */
   total(): bigint {
-    return this.#all() - this.#ours;
+    return this.#now()[2] - this.#ours;
   }
 
-  /** A statement is about to run that may set or use last_insert_rowid(). */
+  /** Where the stream's counters stand, for `undo`. */
+  mark(): Now {
+    return [this.#lastInsertRowid, this.#changes, this.#totalChanges];
+  }
+
+  /**
+   * Runs a statement that counts what it changes, also where it fails. One of the schema counts only where it makes a
+   * virtual table, which writes rows.
+   */
+  run<T>(statement: () => T, when: "always" | "if-counted" = "always"): T {
+    const [rowid, , total] = this.#now();
+    const isOwn = rowid === this.#lastInsertRowid;
+    if (!isOwn) this.#giveRowid();
+    const before = isOwn ? total : total + 1n;
+    try {
+      return statement();
+    } finally {
+      const [newRowid, changes, newTotal] = this.#now();
+      this.#counted = newTotal !== before;
+      if (when === "always" || this.#counted) {
+        this.#lastInsertRowid = newRowid;
+        this.#changes = changes;
+        this.#totalChanges += newTotal - before;
+      }
+    }
+  }
+
+  /** A statement is about to run that calls last_insert_rowid(). */
   giveRowid(): void {
-    if (this.#counters.run().lastInsertRowid === this.#lastInsertRowid) return;
-    this.#authorizer.asOurselves(() => this.#setRowid.run(this.#lastInsertRowid));
-    this.#ours++;
+    if (this.#now()[0] !== this.#lastInsertRowid) this.#giveRowid();
   }
 
-  /** A statement is about to run that uses changes() inside a view or trigger. Throws SqlError. */
+  /** A statement is about to run that calls changes() inside a view or trigger. Throws SqlError. */
   giveChanges(): void {
     const wanted = this.#changes;
-    if (this.#counters.run().changes === wanted) return;
+    const [, changes, total] = this.#now();
+    if (changes === wanted) return;
     if (wanted > BigInt(limits.restoredChangesMax)) {
       throw new SqlError(
         "BLOCKED",
@@ -109,48 +151,32 @@ export class Counters {
           "changed; call it outside, or in the request that made the change",
       );
     }
-    const before = this.#all();
     this.#authorizer.asOurselves(() => {
       if (this.#filled < Number(wanted)) this.#fill.run(wanted);
       this.#filled = Math.max(this.#filled, Number(wanted));
+      // In this order: each changes what the one before has set.
       this.#setRowid.run(this.#lastInsertRowid);
       this.#touch.run(wanted);
     });
-    this.#ours += this.#all() - before;
-  }
-
-  /**
-   * Runs a statement that counts what it changes, also where it fails. One of the schema counts only where it makes a
-   * virtual table, which writes rows.
-   */
-  noting<T>(run: () => T, when: "always" | "if-counted" = "always"): T {
-    const before = this.total();
-    try {
-      return run();
-    } finally {
-      if (when === "always" || this.total() !== before) this.#note(before);
-    }
+    this.#ours += this.#now()[2] - total;
   }
 
   /** A statement that had run well was undone: by us, as if never sent, or by what waited for the commit. */
-  undo(start: Counts, byUs: boolean): void {
-    const lastInsertRowid = String(this.#lastInsertRowid);
-    this.enter(byUs ? start : { ...start, lastInsertRowid, changes: "0" });
+  undo([rowid, changes, total]: Now, byUs: boolean): void {
+    if (byUs) this.#lastInsertRowid = rowid;
+    this.#changes = byUs ? changes : 0n;
+    this.#totalChanges = total;
   }
 
-  /** Before it, the connection's total was `before`. */
-  #note(before: bigint): void {
-    const { changes, lastInsertRowid } = this.#counters.run();
-    this.#lastInsertRowid = BigInt(lastInsertRowid);
-    this.#changes = BigInt(changes);
-    this.#totalChanges += this.total() - before;
+  #giveRowid(): void {
+    this.#authorizer.asOurselves(() => this.#setRowid.run(this.#lastInsertRowid));
+    this.#ours++;
   }
 
-  get changes(): bigint {
-    return this.#changes;
-  }
-
-  #all(): bigint {
-    return (this.#total.get() as unknown as [bigint])[0];
+  #now(): Now {
+    return this.#read.get() as unknown as Now;
   }
 }
+
+/** last_insert_rowid(), changes() and total_changes(). */
+type Now = readonly [rowid: bigint, changes: bigint, total: bigint];

@@ -28,7 +28,7 @@ export class StreamConnection {
   #model: ModelConnection | undefined;
   // Of the stream:
   #before: ConnectionState = newConnection;
-  #own: Record<string, string> = {};
+  #own: Readonly<Record<string, string>> = {};
   /** Something ran that ends a transaction of its own, where none is open. */
   #ranStatement = false;
 
@@ -46,7 +46,7 @@ export class StreamConnection {
   /** The unit begins. */
   enter({ connection }: Unit): void {
     this.#before = connection ?? newConnection;
-    this.#own = { ...this.#before.settings };
+    this.#own = this.#before.settings;
     this.#ranStatement = false;
     this.counters.enter(this.#before);
   }
@@ -54,8 +54,10 @@ export class StreamConnection {
   /** The unit has ended: what its stream has now, if that has changed. */
   leave(inTransaction: boolean): ConnectionState | undefined {
     if ("defer_foreign_keys" in this.#own) this.#endDeferral(inTransaction);
-    const now = { settings: this.#own, ...this.counters.state };
-    return JSON.stringify(now) === JSON.stringify(this.#before) ? undefined : now;
+    const { state } = this.counters;
+    if (this.#own === this.#before.settings && state === this.#before) return undefined;
+    const { lastInsertRowid, changes, totalChanges } = state;
+    return { settings: this.#own, lastInsertRowid, changes, totalChanges };
   }
 
   /** The stream has said PRAGMA query_only. */
@@ -82,8 +84,7 @@ export class StreamConnection {
     this.#settings.set(key, value ?? "");
     const now = this.#settings.readBack().get(key)!;
     // The usual value of foreign_keys is another one in each cluster.
-    if (now === settings.get(key) && key !== "foreign_keys") delete this.#own[key];
-    else this.#own[key] = now;
+    this.#keep(key, now === settings.get(key) && key !== "foreign_keys" ? undefined : now);
   }
 
   /** Answers what does not concern the real connection. Throws SqlError. */
@@ -92,15 +93,21 @@ export class StreamConnection {
     const key = name.toLowerCase();
     if (pragmaUse(key, value) === "fixed") return this.#model.fixed(key, value);
     const { answer, own } = this.#model.kept({ name: key, value }, this.#own[key], inTransaction);
-    if (own === undefined) delete this.#own[key];
-    else this.#own[key] = own;
+    this.#keep(key, own);
     return answer;
+  }
+
+  /** Undefined for the usual value. */
+  #keep(name: string, value: string | undefined): void {
+    if (this.#own[name] === value) return;
+    const { [name]: _, ...others } = this.#own;
+    this.#own = value === undefined ? others : { ...others, [name]: value };
   }
 
   /** It is over with the transaction, and SQLite has switched it off then. */
   #endDeferral(inTransaction: boolean): void {
     const isOn = this.#settings.readBack().get("defer_foreign_keys") === "1";
     if (isOn && (inTransaction || !this.#ranStatement)) return;
-    delete this.#own["defer_foreign_keys"];
+    this.#keep("defer_foreign_keys", undefined);
   }
 }
