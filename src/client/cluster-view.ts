@@ -174,7 +174,7 @@ export class ClusterView {
     this.#nodeByUrl.set(url, {
       ...{ url, isSeed, seen: undefined, asking: false, down: false },
       ...{ seenMs: never, askedMs: never },
-      link: new NodeLink(url, this.#options.connections),
+      link: new NodeLink(url, this.#options.connections, () => this.#clock.nowMs()),
     });
   }
 
@@ -185,7 +185,10 @@ export class ClusterView {
     const everyMs = leader === undefined ? limits.watchHurryMs : limits.watchMs;
     for (const node of [...this.#nodeByUrl.values()]) {
       if (nowMs - node.askedMs >= everyMs) this.#ask(node);
-      if (node.link.load > 0 && this.stateOf(node) === "silent") this.#giveUp(node, leader);
+      const isHeard = nowMs - node.link.heardMs <= limits.peerSilentMs;
+      if (node.link.load > 0 && !isHeard && this.stateOf(node) === "silent") {
+        this.#giveUp(node, leader);
+      }
     }
   }
 

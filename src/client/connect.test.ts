@@ -212,3 +212,43 @@ test("a Date is stored as its milliseconds", async (t) => {
   assert.deepEqual(args, [{ type: "integer", value: "1700000000123" }]);
   await assert.rejects(db.execute({ sql: write, args: [new Date(Number.NaN)] }), TypeError);
 });
+
+test("rows are iterated as they come; a node that sends them is there, even if it answers no question", async (t) => {
+  const [node] = await TestNode.cluster(t, "a");
+  const db = await connected(t, [node!]);
+  node!.rows = async function* () {
+    node!.speaks = false;
+    for (let i = 0; i < 12; i++) {
+      yield i;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  };
+  const rows = await Array.fromAsync(db.iterate(read));
+  assert.deepEqual(
+    rows.map(({ i }) => i),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+  );
+});
+
+test("rows that break off end in an error, and a loop that is left ends the read", async (t) => {
+  const [node] = await TestNode.cluster(t, "a");
+  const db = await connected(t, [node!]);
+  node!.rows = async function* () {
+    yield 1;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    yield "break";
+  };
+  const seen: unknown[] = [];
+  await assert.rejects(async () => {
+    for await (const { i } of db.iterate(read)) seen.push(i);
+  }, code("NOT_READY"));
+  assert.deepEqual(seen, [1]);
+  node!.rows = async function* () {
+    for (let i = 0; ; i++) {
+      yield i;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  for await (const { i } of db.iterate(read)) if (i === 3) break;
+  await assert.rejects(db.iterate(write).next(), code("BAD_REQUEST"));
+});

@@ -59,8 +59,13 @@ export class NodeLink {
   readonly #questions: Pool;
   readonly #flights = new Set<Flight>();
 
-  constructor(url: string, connections: number) {
+  readonly #nowMs: () => number;
+  /** When a piece of a cursor came from it. Whoever answers is there, even if a question waits in line behind it. */
+  heardMs = Number.NEGATIVE_INFINITY;
+
+  constructor(url: string, connections: number, nowMs: () => number) {
     this.url = url;
+    this.#nowMs = nowMs;
     const connect = { timeout: limits.forwardConnectMs };
     // A pool sends a request once: undici repeats only what carries its retry interceptor.
     this.#sql = new Pool(url, { connections, pipelining: 1, connect });
@@ -113,7 +118,10 @@ export class NodeLink {
     flight: Flight,
   ): AsyncGenerator<Uint8Array, void, void> {
     try {
-      yield* rest;
+      for await (const piece of rest) {
+        this.heardMs = this.#nowMs();
+        yield piece;
+      }
     } catch (cause) {
       throw lost(this.url, cause);
     } finally {

@@ -26,6 +26,8 @@ export class TestNode {
   members: readonly TestNode[] = [];
   /** What happens to the next requests, in order; then "ok". A code refuses: NOT_LEADER, OVERLOADED, … */
   fates: Fate[] = [];
+  /** What a cursor gives. */
+  rows: () => AsyncIterable<number | "break"> = async function* () {};
   /** Bodies and headers of the requests that came. */
   readonly seen: { body: string; headers: NodeJS.Dict<string | string[]> }[] = [];
   readonly #held: ServerResponse[] = [];
@@ -34,6 +36,7 @@ export class TestNode {
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       if (request.url === "/node") return this.#question(response);
+      if (request.url === "/v3/cursor") return void this.#cursor(response);
       if (request.url !== "/v3/pipeline") return void response.writeHead(404).end("{}");
       this.seen.push({ body: Buffer.concat(chunks).toString(), headers: request.headers });
       this.#answer(response, this.fates.shift() ?? "ok");
@@ -76,6 +79,18 @@ export class TestNode {
     const leader = this.members.find((node) => node.leads)?.id ?? null;
     const state = { takesWrites: leads, ready, appliedLsn, lagMs: leads ? 0 : lagMs, applyDelayMs };
     response.end(JSON.stringify({ id, clusterId, term, leader, ...state, members }));
+  }
+
+  /** Rows as the test lets them come; it breaks off where the test says so. */
+  async #cursor(response: ServerResponse): Promise<void> {
+    response.setHeader("paceline-position", `${this.appliedLsn}@${this.term}`);
+    response.write('{"baton":null,"base_url":null}\n');
+    response.write('{"type":"step_begin","step":0,"cols":[{"name":"i"}]}\n');
+    for await (const row of this.rows()) {
+      if (row === "break" || response.destroyed) return void response.destroy();
+      response.write(`{"type":"row","row":[{"type":"integer","value":"${row}"}]}\n`);
+    }
+    response.end('{"type":"step_end","affected_row_count":0,"last_insert_rowid":null}\n');
   }
 
   #answer(response: ServerResponse, fate: Fate): void {
