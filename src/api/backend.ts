@@ -15,6 +15,7 @@ import type {
   NodeVerdict,
   NodeView,
   VerifyReport,
+  VerifyWish,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { Follower } from "../node/tree/tree.ts";
@@ -49,7 +50,7 @@ export interface Backend {
   /** Reads the whole database of every node. */
   verify(): Promise<VerifyReport>;
   /** The part of this node. */
-  verifyHere(): Promise<NodeVerdict>;
+  verifyHere(wish: VerifyWish): Promise<NodeVerdict>;
   /** Resolves with the new leader when it leads. Without `to` the most advanced voter is taken. */
   switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }>;
   /** Resolves when this node leads. Only under a manual coordinator. */

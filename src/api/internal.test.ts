@@ -241,7 +241,7 @@ test("asking: answers, refusals, and a connection that breaks off", async (t) =>
     sender.ask(address, { method: "DELETE", path: `/admin/members/${id}` }, 1_000);
   assert.deepEqual(await remove("d"), { id: "d", removed: true });
   assert.equal(await refusalOf(remove("a")), "MEMBERSHIP_REFUSED");
-  assert.deepEqual(await sender.verify(address), await new ScriptedBackend().verifyHere());
+  assert.deepEqual(await sender.verify(address, {}), await new ScriptedBackend().verifyHere());
   const members = await sender.ask(address, { method: "GET", path: "/internal/members" }, 1_000);
   assert.deepEqual(members, {
     members: [{ id: "a", kind: "voter", address: "127.0.0.1:7001" }],

@@ -18,7 +18,7 @@ import {
 } from "../node/route/forward-wire.ts";
 import { type Pieces, parseBegin, parseConsistency, type RunOptions } from "../node/route/run.ts";
 import { parseAck } from "../node/rule/ack.ts";
-import { type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
+import { type Lsn, type NodeId, nodeId, nodeIdPattern, parsePosition } from "../vocabulary.ts";
 import { withNulls } from "./admin/probes.ts";
 import type { Backend } from "./backend.ts";
 import { sendJson } from "./errors.ts";
@@ -83,9 +83,15 @@ export function addInternalRoutes(app: FastifyInstance, options: InternalOptions
     return sendJson(reply, 200, "{}");
   });
 
-  app.post(internalPaths.verify, route, async (_request, reply) =>
-    sendJson(reply, 200, withNulls(await backend.verifyHere())),
-  );
+  app.post(internalPaths.verify, route, async (request, reply) => {
+    const { pagesOnly, rowsAt, differs } = parseJsonObject(request.body);
+    const wish = {
+      pagesOnly: pagesOnly === true,
+      rowsAt: Number.isSafeInteger(rowsAt) ? (rowsAt as Lsn) : undefined,
+      differs: typeof differs === "string" ? differs : undefined,
+    };
+    return sendJson(reply, 200, withNulls(await backend.verifyHere(wish)));
+  });
 
   app.post(internalPaths.follow, route, async (request, reply) => {
     const { id, address, partial } = parseJsonObject(request.body);

@@ -14,6 +14,7 @@ import type {
   NodeVerdict,
   NodeView,
   VerifyReport,
+  VerifyWish,
 } from "../node/report/node-status.ts";
 import type { RunAnswer, RunOptions } from "../node/route/run.ts";
 import type { RunningNode } from "../node/running-node.ts";
@@ -99,8 +100,8 @@ export class NodeBackend implements Backend {
     return this.#running.parts.report.verify();
   }
 
-  verifyHere(): Promise<NodeVerdict> {
-    return this.#running.parts.report.verifyHere();
+  verifyHere(wish: VerifyWish): Promise<NodeVerdict> {
+    return this.#running.parts.report.verifyHere(wish);
   }
 
   async switchover(to: NodeId | undefined): Promise<{ readonly leader: NodeId }> {

@@ -86,10 +86,11 @@ test("verify prints what each node found and fails on a difference", async () =>
     checksum: "00ff",
     pages: 1234,
     damaged: [],
+    comparedAt: 42,
     problem: null,
   };
   const report = (identical: boolean, b: object) => ({
-    identical,
+    ...{ identical, comparedWith: "a" },
     nodes: [
       { id: "a", ...verdict },
       { id: "b", ...verdict, ...b },
@@ -98,7 +99,16 @@ test("verify prints what each node found and fails on a difference", async () =>
   node.answers.set("POST /admin/verify", { status: 200, body: report(true, {}) });
   const good = await run("verify");
   assert.equal(good.status, 0);
-  assert.match(good.out, /^b +42 {2}00ff +1,234 +0$[\s\S]*whole and identical/m);
+  assert.match(good.out, /^b +42 {2}00ff +1,234 +0$/m);
+  assert.match(good.out, /^All 2 copies are whole and identical: compared at position 42\.$/m);
+  const late = { lsn: 29, checksum: "aaaa", comparedAt: 29 };
+  node.answers.set("POST /admin/verify", { status: 200, body: report(true, late) });
+  assert.match((await run("verify")).out, /^All 2 copies .*: each was compared with a at the/m);
+  const delayed = { ...late, comparedAt: undefined, delayed: true };
+  node.answers.set("POST /admin/verify", { status: 200, body: report(true, delayed) });
+  const { out } = await run("verify");
+  assert.match(out, /^1 of 2 copies are whole and identical: compared at position 42\.$/m);
+  assert.match(out, /^b \(29, delayed\) was only checked against its own log\.$/m);
   const damage = { checksum: "beef", damaged: [3, 7], problem: "differs" };
   node.answers.set("POST /admin/verify", { status: 200, body: report(false, damage) });
   const bad = await run("verify");

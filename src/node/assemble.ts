@@ -340,7 +340,7 @@ function assembleCare(
     inSync: () => [...whole().parts.copies.inSync],
     delay: parts.delayed?.delay,
     discarded: () => parts.discarded.list().length,
-    content: () => driver.contentOf(dir),
+    content: (at) => driver.contentOf(dir, at),
     reached: (lsn) => applied.wait(lsn, verifyWaitMs),
     urlOf: (address) => `http://${address}`,
   });

@@ -6,14 +6,14 @@
 
 import type { CorruptionError } from "../base/errors.ts";
 import type { Hash64 } from "../base/hash.ts";
-import type { Content } from "../db/process/content/content.ts";
+import type { ContentOrPosition } from "../db/process/content/content.ts";
 import type { Ask } from "../db/process/reader-messages.ts";
 import type { ReadOutcome } from "../db/process/reader-pool.ts";
 import type { RunRequest, WriterRun } from "../db/process/writer.ts";
 import type { Recording } from "../db/record/recording.ts";
 import type { Unit } from "../db/sql/request.ts";
 import type { Channel, PageBatch } from "../sync/ports.ts";
-import type { Entry, EntryId, Membership, NodeId, Pgno } from "../vocabulary.ts";
+import type { Entry, EntryId, Lsn, Membership, NodeId, Pgno } from "../vocabulary.ts";
 import type { PageSet } from "../wal/page-set.ts";
 import type { ReplayingProcess } from "./write/replaying.ts";
 
@@ -96,7 +96,7 @@ export interface DatabaseDriver {
   spawnWriter(): WriterProcess;
   spawnReplay(): ReplayingProcess;
   /** Checksums of the rows of every table, of one moment. */
-  contentOf(dir: string): Promise<Content>;
+  contentOf(dir: string, at?: Lsn): Promise<ContentOrPosition>;
   stageImage(dir: string): Promise<StagedDatabase>;
   /** `damaged` are pages whose content is not what the table says. */
   stagePatch(

@@ -41,7 +41,7 @@ export function realDriver(options: {
         ...(onEvent && { onEvent }),
       }),
     spawnWriter: () => Writer.spawn(writerMain, { statementMs }),
-    contentOf: (dir) => contentOf(contentMain, layoutOf(dir).db),
+    contentOf: (dir, at) => contentOf(contentMain, layoutOf(dir).db, at),
     spawnReplay: () => ReplayProcess.spawn(writerMain, tables),
     stageImage: (dir) => StagedImage.open(dir, { pageSize: limits.pageSize, seed: "served-file" }),
     stagePatch: (dir, served, damaged) => {

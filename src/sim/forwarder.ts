@@ -7,7 +7,7 @@
 import { ClientError, type ErrorCode } from "../base/errors.ts";
 import type { Unit } from "../db/sql/request.ts";
 import { limits } from "../limits.ts";
-import type { NodeStatus, NodeVerdict } from "../node/report/node-status.ts";
+import type { NodeStatus, NodeVerdict, VerifyWish } from "../node/report/node-status.ts";
 import { brokenOff } from "../node/route/forward.ts";
 import { decodeAnswer, encodeAnswer } from "../node/route/forward-wire.ts";
 import type { Forwarding } from "../node/route/routing.ts";
@@ -81,9 +81,9 @@ export class SimForwarder implements Forwarding {
     ).then((text) => JSON.parse(text) as NodeStatus);
   }
 
-  verify(address: string): Promise<NodeVerdict> {
+  verify(address: string, wish: VerifyWish): Promise<NodeVerdict> {
     return this.#ask(address, refused, async (node) =>
-      JSON.stringify(await node.parts.report.verifyHere()),
+      JSON.stringify(await node.parts.report.verifyHere(wish)),
     ).then((text) => JSON.parse(text) as NodeVerdict);
   }
 

@@ -1,25 +1,45 @@
 /** Comparing copies by their rows, where their pages may differ: under the logical log kinds [D5]. */
 
+import type { NodeId } from "../../vocabulary.ts";
 import type { NodeVerdict } from "./node-status.ts";
 
-/** Names the tables in which a copy differs from the first one that was read. */
-export function compareContents(nodes: readonly NodeVerdict[]): NodeVerdict[] {
-  const whole = nodes.filter((node) => node.content !== undefined && node.problem === undefined);
-  const first = whole.find((node) => node.delayed !== true) ?? whole[0];
-  return nodes.map((node) => {
-    const { content, problem } = node;
-    if (problem !== undefined || content === undefined || first?.content === undefined) return node;
-    if (content.lsn !== first.content.lsn) {
-      if (node.delayed === true) return node;
-      const why = `its rows were read at ${content.lsn}, those of ${first.id} at ${first.content.lsn}`;
-      return { ...node, problem: `${why}: verify again while fewer writes go on` };
-    }
-    const names = new Set([...Object.keys(content.tables), ...Object.keys(first.content.tables)]);
-    const differ = [...names].filter(
-      (name) => content.tables[name] !== first.content!.tables[name],
-    );
-    if (differ.length === 0) return node;
-    const named = differ.map((name) => (name === "" ? "the schema" : `table ${name}`)).join(", ");
-    return { ...node, problem: `${named} differ from those of ${first.id} at ${content.lsn}` };
-  });
+export type Compared = {
+  readonly id: NodeId;
+  readonly verdict: NodeVerdict;
+  /** Its rows are not those of the reference, at the same position. */
+  readonly differs: boolean;
+};
+
+/**
+ * Names the tables in which a copy differs from the leader's, or from that of the first node whose rows were read when
+ * the leader's were not.
+ */
+export function compareContents(
+  nodes: readonly NodeVerdict[],
+  leader: NodeId | undefined,
+): Compared[] {
+  const read = nodes.filter((node) => node.content?.tables !== undefined);
+  const reference = read.find(({ id }) => id === leader) ?? read[0];
+  return nodes.map((node) => compare(node, reference));
+}
+
+function compare(node: NodeVerdict, reference: NodeVerdict | undefined): Compared {
+  const { id, content, problem, delayed } = node;
+  const as = (verdict: NodeVerdict, differs = false): Compared => ({ id, verdict, differs });
+  if (problem !== undefined || node.lsn === undefined) return as(node);
+  const there = reference?.content;
+  const tables = there?.tables;
+  if (tables === undefined || content?.tables === undefined || content.lsn !== there?.lsn) {
+    if (delayed === true) return as(node);
+    const why = "its rows could not be read at the position of the others";
+    return as({ ...node, problem: `${why}: verify again while fewer writes go on` });
+  }
+  const comparedAt = content.lsn;
+  const here = content.tables;
+  const names = new Set([...Object.keys(here), ...Object.keys(tables)]);
+  const differ = [...names].filter((name) => here[name] !== tables[name]);
+  if (differ.length === 0) return as({ ...node, comparedAt });
+  const named = differ.map((name) => (name === "" ? "the schema" : `table ${name}`)).join(", ");
+  const why = `differs from ${reference!.id} at ${comparedAt} in ${named}`;
+  return as({ ...node, comparedAt, problem: why }, true);
 }

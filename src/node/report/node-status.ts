@@ -95,6 +95,16 @@ export type NodeView = NodeStatus & {
   }[];
 };
 
+/** What one node is asked to do for a verification. Nothing of these: to read its pages, and its rows. */
+export type VerifyWish = {
+  /** Only the pages. */
+  readonly pagesOnly?: boolean | undefined;
+  /** Only the rows, as of this position. */
+  readonly rowsAt?: Lsn | undefined;
+  /** To copy what differs from the leader: its rows were found to be others, this is why. */
+  readonly differs?: string | undefined;
+};
+
 /** What one node found when it read its whole database and compared it. */
 export type NodeVerdict = {
   readonly id: NodeId;
@@ -108,14 +118,24 @@ export type NodeVerdict = {
   readonly damaged: readonly Pgno[];
   /** It stays behind by intention: what it shows may be too old to be compared. */
   readonly delayed?: boolean;
-  /** Under a logical log kind: checksums of the rows of each table, and where the node was when it read them. */
-  readonly content?: { readonly lsn: Lsn; readonly tables: Readonly<Record<string, string>> };
+  /**
+   * Under a logical log kind: checksums of the rows of each table, and where the node was when it read them. Without
+   * tables it was not where it was wanted.
+   */
+  readonly content?: { readonly lsn: Lsn; readonly tables?: Readonly<Record<string, string>> };
+  /** Position at which it was compared with the copy that the report names; absent when it was not. */
+  readonly comparedAt?: Lsn | undefined;
   /** What is wrong, for people. Undefined when nothing is. */
   readonly problem: string | undefined;
 };
 
 export type VerifyReport = {
-  /** Every reachable node was read, no page is damaged, and equal positions have equal checksums, of pages or rows. */
+  /**
+   * Every member was read, no page is damaged, and all that were compared are equal. Not compared is only what stays
+   * behind by intention.
+   */
   readonly identical: boolean;
+  /** The copy that the others were compared with. */
+  readonly comparedWith?: NodeId | undefined;
   readonly nodes: readonly NodeVerdict[];
 };

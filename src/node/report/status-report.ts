@@ -1,11 +1,11 @@
 /**
- * What this node says of itself and of the cluster: status, verification, metrics. Reads, never decides.
+ * What this node says of itself and of the cluster: status, metrics. Reads, never decides.
+ *
+ * Not here: how copies are verified (verification.ts).
  */
 
-import { messageOf } from "../../base/errors.ts";
 import { formatHash } from "../../base/hash.ts";
 import type { Clock } from "../../host/clock.ts";
-import { limits } from "../../limits.ts";
 import type { LogStore } from "../../log/log-store.ts";
 import type { RaftStatus } from "../../raft/raft.ts";
 import { priorityOf } from "../../raft/rule/priority.ts";
@@ -22,7 +22,6 @@ import type { Delay } from "../delay/delay.ts";
 import type { Identity } from "../identity.ts";
 import type { Forwarding } from "../route/routing.ts";
 import type { Tree } from "../tree/tree.ts";
-import { compareContents } from "./content.ts";
 import { lagBytes } from "./lag.ts";
 import type {
   ClusterStatus,
@@ -30,7 +29,9 @@ import type {
   NodeVerdict,
   NodeView,
   VerifyReport,
+  VerifyWish,
 } from "./node-status.ts";
+import { Verification } from "./verification.ts";
 
 export type ReportPorts = {
   readonly self: NodeId;
@@ -50,7 +51,7 @@ export type ReportPorts = {
   lagEntries(): number | undefined;
   takesWrites(): boolean;
   /** What the database holds, row by row. */
-  content(): Promise<{ lsn: Lsn; tables: Readonly<Record<string, string>> }>;
+  content(at?: Lsn): Promise<NonNullable<NodeVerdict["content"]>>;
   /** Resolves once this node has applied `lsn`. */
   reached(lsn: Lsn): Promise<void>;
   /** Members in sync, on the leader. */
@@ -74,8 +75,11 @@ export class StatusReport {
   /** What the other nodes said last, and when. */
   readonly #seenById = new Map<NodeId, { readonly status: NodeStatus; readonly atMs: number }>();
 
+  readonly #verification: Verification;
+
   constructor(ports: ReportPorts) {
     this.#ports = ports;
+    this.#verification = new Verification(ports, (lsn) => this.#checksumByLsn.get(lsn));
   }
 
   /** Called after each entry. */
@@ -197,63 +201,13 @@ export class StatusReport {
   }
 
   /** Reads the whole database of this node and compares it with what it should be. */
-  async verifyHere(): Promise<NodeVerdict> {
-    const { self, database, identity } = this.#ports;
-    const served = database.served;
-    const late = this.#ports.delay === undefined ? {} : { delayed: true };
-    const base = { id: self, reachable: true, damaged: [], ...late };
-    const unread = { lsn: undefined, checksum: undefined, pages: undefined };
-    if (identity.witness) return { ...base, ...unread, problem: undefined };
-    if (served === undefined) return { ...base, ...unread, problem: "no database here yet" };
-    const { pages, damaged } = await served.scrub();
-    if (damaged.length > 0) {
-      database.markDamaged(`${damaged.length} pages differ from their checksums`, damaged);
-    }
-    const { logKind } = this.#ports.raft().settings;
-    const content = logKind === "pages" ? {} : { content: await this.#ports.content() };
-    return {
-      ...base,
-      ...content,
-      damaged,
-      lsn: this.#ports.applied().lsn,
-      checksum: formatHash(served.checksum()),
-      pages,
-      problem: database.damage,
-    };
+  verifyHere(wish: VerifyWish = {}): Promise<NodeVerdict> {
+    return this.#verification.here(wish);
   }
 
-  /** Every node reads itself; positions that are equal must have equal checksums. */
-  async verify(): Promise<VerifyReport> {
-    const { self, forwarder } = this.#ports;
-    const nodes = await Promise.all(
-      this.#ports.raft().membership.map(async (member) => {
-        if (member.id === self) return this.verifyHere();
-        try {
-          return await forwarder.verify(member.address);
-        } catch (error) {
-          return unreachable(member, messageOf(error));
-        }
-      }),
-    );
-    const newest = Math.max(...nodes.map((node) => node.lsn ?? 0)) as Lsn;
-    await this.#ports.reached(newest).catch(() => {});
-    const isLogical = nodes.some((node) => node.content !== undefined);
-    const judged = isLogical ? compareContents(nodes) : nodes.map((node) => this.#judge(node));
-    const identical = judged.every((n) => n.reachable && n.problem === undefined);
-    return { identical, nodes: judged };
-  }
-
-  /** Compares another node's checksum with what this node had at the same position. */
-  #judge(node: NodeVerdict): NodeVerdict {
-    if (node.problem !== undefined || node.lsn === undefined || node.id === this.#ports.self)
-      return node;
-    const here = this.#checksumByLsn.get(node.lsn);
-    if (here === node.checksum) return node;
-    // Its own log said at each entry what the checksum must be, and it did not differ.
-    if (here === undefined && node.delayed === true) return node;
-    if (here === undefined)
-      return { ...node, problem: `no checksum to compare with at ${node.lsn}` };
-    return { ...node, problem: `checksum ${node.checksum} at ${node.lsn}, here it was ${here}` };
+  /** Every node reads itself, and the copies are compared. */
+  verify(): Promise<VerifyReport> {
+    return this.#verification.all();
   }
 
   async #ask(member: Member): Promise<NodeStatus> {
@@ -320,18 +274,6 @@ function childrenOf(nodes: readonly NodeStatus[]): Member[] {
   return nodes.flatMap(({ downstream }) =>
     (downstream ?? []).map(({ id, address }) => ({ id, kind: "learner" as const, address })),
   );
-}
-
-function unreachable(member: Member, why: string): NodeVerdict {
-  return {
-    id: member.id,
-    reachable: false,
-    lsn: undefined,
-    checksum: undefined,
-    pages: undefined,
-    damaged: [],
-    problem: `no answer from ${member.address} within ${limits.requestWaitMs} ms: ${why}`,
-  };
 }
 
 /** A priority is a voter's. */

@@ -12,7 +12,7 @@
  *     body    { session }
  *   GET /internal/status    200     NodeStatus
  *   GET /internal/members   200     { members }: Membership
- *   POST /internal/verify   200     NodeVerdict
+ *   POST /internal/verify   body VerifyWish   200   NodeVerdict
  *   POST /internal/follow   body { id, address }   200     { clusterId, way }: FollowAnswer (tree/upstream.ts)
  *
  * A node below the top of a tree sends requests to the node that it follows, with "onwards": true; that one may send

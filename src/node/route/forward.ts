@@ -30,7 +30,7 @@ import { isConnectFailure } from "../../host/connect-failure.ts";
 import type { TlsIdentity } from "../../host/tls.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId } from "../../vocabulary.ts";
-import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
+import type { NodeStatus, NodeVerdict, VerifyWish } from "../report/node-status.ts";
 import { withoutTransaction } from "../write/transaction-errors.ts";
 import { authorization, decodeAnswer, internalPaths, piecesHeader } from "./forward-wire.ts";
 import { connectorTo, originOf } from "./node-connection.ts";
@@ -109,8 +109,9 @@ export class Forwarder {
   }
 
   /** Lets the node read its whole database. Throws ClientError NOT_READY when that cannot be had. */
-  verify(address: string): Promise<NodeVerdict> {
-    const sent: Sent = { method: "POST", path: internalPaths.verify, body: "{}" };
+  verify(address: string, wish: VerifyWish): Promise<NodeVerdict> {
+    const body = JSON.stringify(wish);
+    const sent: Sent = { method: "POST", path: internalPaths.verify, body };
     return this.#askOrNotReady<NodeVerdict>(address, sent, limits.verifyMs);
   }
 

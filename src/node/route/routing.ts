@@ -17,7 +17,7 @@ import type { Clock } from "../../host/clock.ts";
 import { limits } from "../../limits.ts";
 import type { NodeId, Settings } from "../../vocabulary.ts";
 import type { Leadership } from "../node.ts";
-import type { NodeStatus, NodeVerdict } from "../report/node-status.ts";
+import type { NodeStatus, NodeVerdict, VerifyWish } from "../report/node-status.ts";
 import { transactionLost, withoutTransaction } from "../write/transaction-errors.ts";
 import type { Writes } from "../write/writes.ts";
 import { ReadTransactions } from "./read-transactions.ts";
@@ -29,7 +29,7 @@ export interface Forwarding {
   run(address: string, unit: Unit, options: RunOptions): Promise<RunAnswer>;
   closeSession(address: string, session: string): void;
   status(address: string, timeoutMs: number): Promise<NodeStatus>;
-  verify(address: string): Promise<NodeVerdict>;
+  verify(address: string, wish: VerifyWish): Promise<NodeVerdict>;
   ask(
     address: string,
     sent: { method: "GET" | "POST" | "DELETE"; path: string; body?: string | undefined },

@@ -2,14 +2,16 @@
  * The content of a database, table by table, as checksums: equal for equal rows, wherever in the file they are. For
  * copies that cannot be compared page by page.
  *
- * The checksum of a table is the sum of those of its rows, so the order of rows does not matter. What virtual tables
- * keep in ordinary tables is left out, as are statistics of the planner and our own table: they are not content.
+ * The checksum of a table is the sum of those of its rows, so the order of rows does not matter. Virtual tables are
+ * compared by the ordinary ones in which they keep what they have. Statistics of the planner and our own table are left
+ * out: they are not content.
  */
 
 import { createHash, hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import type { SqlValue } from "../../../changes/values.ts";
 import type { Lsn, Term } from "../../../vocabulary.ts";
+import { SchemaFacts } from "../../record/schema-facts.ts";
 import { quoted } from "../../sql/quoted.ts";
 
 /** Of one moment. `tables` also has the schema, under the name "". */
@@ -19,22 +21,47 @@ export type Content = {
   readonly tables: Readonly<Record<string, string>>;
 };
 
-/** In one read transaction, which it opens and ends. */
-export function readContent(db: DatabaseSync): Content {
-  db.exec("BEGIN");
+/** Or no more than the position, which was not the one that was wanted. */
+export type ContentOrPosition = Omit<Content, "tables"> & Partial<Content>;
+
+/** How long one position is waited for. */
+const meetMs = 3_000;
+
+/**
+ * In one read transaction, which it opens and ends. `at`: only as of this position, so that several nodes read the
+ * same state while writes go on; it is looked for until it is passed, or too much time has.
+ */
+export function readContent(db: DatabaseSync, at?: Lsn): ContentOrPosition {
+  const position = db.prepare("SELECT term, lsn FROM sqlite_paceline");
+  for (const until = performance.now() + meetMs; ; ) {
+    db.exec("BEGIN");
+    const [term, lsn] = (position.get() as unknown as bigint[]).map(Number) as [Term, Lsn];
+    if (at === undefined || lsn === at) return readTables(db, { term, lsn });
+    db.exec("COMMIT");
+    if (lsn > at || performance.now() > until) return { term, lsn };
+    // Far away it is slept for; close by it might be missed then.
+    if (at - lsn > closeBy) Atomics.wait(sleeper, 0, 0, 1);
+  }
+}
+
+const closeBy = 100;
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+function readTables(db: DatabaseSync, position: Omit<Content, "tables">): Content {
   try {
-    const [term, lsn] = db
-      .prepare("SELECT term, lsn FROM sqlite_paceline")
-      .get() as unknown as bigint[];
     const names = db
       .prepare(
-        `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
+        `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
            AND (name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name = 'sqlite_sequence') ORDER BY name`,
       )
       .all() as unknown as string[][];
     const tables: Record<string, string> = { "": schemaChecksum(db) };
-    for (const [name] of names) tables[name!] = tableChecksum(db, name!);
-    return { lsn: Number(lsn) as Lsn, term: Number(term) as Term, tables };
+    const facts = new SchemaFacts(db);
+    for (const [name] of names as [string][]) {
+      const rowid = name.startsWith("sqlite_") ? undefined : facts.of(name)?.rowid;
+      tables[name] = tableChecksum(db, name, rowid);
+    }
+    return { ...position, tables };
   } finally {
     db.exec("COMMIT");
   }
@@ -49,11 +76,12 @@ function schemaChecksum(db: DatabaseSync): string {
   return digest.digest("hex").slice(0, 16);
 }
 
-/** Number of rows, and the sum of their checksums. */
-function tableChecksum(db: DatabaseSync, name: string): string {
+/** Number of rows, and the sum of their checksums. The rowid belongs to a row that has no other key. */
+function tableChecksum(db: DatabaseSync, name: string, rowid: string | undefined): string {
   let sum = 0n;
   let rows = 0;
-  const all = db.prepare(`SELECT * FROM main.${quoted(name)}`);
+  const columns = rowid === undefined ? "*" : `${rowid}, *`;
+  const all = db.prepare(`SELECT ${columns} FROM main.${quoted(name)}`);
   for (const row of all.iterate()) {
     const digest = hash("sha256", rowText(row as unknown as SqlValue[]), "buffer");
     sum += digest.readBigUInt64BE(0);
