@@ -6,7 +6,7 @@ import type { NodeVerdict } from "./node-status.ts";
 export type Compared = {
   readonly id: NodeId;
   readonly verdict: NodeVerdict;
-  /** Its rows are not those of the reference, at the same position. */
+  /** Its rows are not those of the leader, at the same position. */
   readonly differs: boolean;
 };
 
@@ -20,7 +20,11 @@ export function compareContents(
 ): Compared[] {
   const read = nodes.filter((node) => node.content?.tables !== undefined);
   const reference = read.find(({ id }) => id === leader) ?? read[0];
-  return nodes.map((node) => compare(node, reference));
+  const isLeader = reference?.id === leader;
+  return nodes.map((node) => {
+    const compared = compare(node, reference);
+    return { ...compared, differs: compared.differs && isLeader };
+  });
 }
 
 function compare(node: NodeVerdict, reference: NodeVerdict | undefined): Compared {
