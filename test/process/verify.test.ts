@@ -63,7 +63,7 @@ test("copies are compared at one position while writes go on, and one that diffe
   const mended = await verify();
   assert.equal(mended.code, 0, mended.stdout + mended.stderr);
   const sql = "SELECT x FROM kept ORDER BY rowid";
-  const stale = { headers: { "paceline-consistency": "any" } };
+  const stale = { headers: { "paceline-consistency": "stale" } };
   const here = await execute(cluster.url(other.id), sql, [], stale);
   assert.deepEqual(here.type === "ok" && here.rows, [["right"], ["left"]]);
 });
