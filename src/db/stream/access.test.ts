@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SqlRequest } from "../sql/request.ts";
 import { execute, transaction, unit } from "../sql/test-database.ts";
-import { accessOf, mayCommit, readsNothing, touchesTransaction } from "./access.ts";
+import { accessOf, controlOf, mayCommit, readsNothing, touchesTransaction } from "./access.ts";
 
 function check(expected: ReturnType<typeof accessOf>, ...requests: (SqlRequest | string)[]): void {
   assert.equal(accessOf(unit(...requests)), expected, JSON.stringify(requests));
@@ -128,4 +128,26 @@ test("what surely reads no table", () => {
     "delete from t",
   ];
   for (const sql of reads) assert.equal(readsNothing(unit("begin", sql)), false, sql);
+});
+
+test("only what is surely good SQL about a transaction is answered without SQLite", () => {
+  const good = [
+    "BEGIN",
+    "begin deferred transaction",
+    "/* c */ COMMIT;",
+    "END",
+    "rollback transaction",
+  ];
+  const names = ["SAVEPOINT sp_1", 'savepoint "commit"', "SAVEPOINT [a b]", "SAVEPOINT s1"];
+  for (const sql of [...good, ...names]) assert.ok(controlOf(execute(sql)), sql);
+  const bad = [
+    "SAVEPOINT commit",
+    "SAVEPOINT",
+    "SAVEPOINT a b",
+    "BEGIN BEGIN",
+    "COMMIT COMMIT",
+    "BEGIN foo",
+  ];
+  const unsure = ["SAVEPOINT current_time", "ROLLBACK TO s1", "EXPLAIN BEGIN"];
+  for (const sql of [...bad, ...unsure]) assert.equal(controlOf(execute(sql)), undefined, sql);
 });

@@ -39,12 +39,32 @@ export function mayWrite(unit: Unit): boolean {
   return false;
 }
 
-/** The kind of a request that is one statement about a transaction and nothing else. */
+/**
+ * The kind of a request that is one statement about a transaction and nothing else, and that surely is good SQL: it may
+ * be answered without asking SQLite.
+ */
 export function controlOf(request: SqlRequest | undefined): Shape | undefined {
   if (request?.type !== "execute" && request?.type !== "sequence") return undefined;
   if (request.type === "execute" && hasArguments(request.stmt)) return undefined;
-  const shapes = shapesOf(request.type === "execute" ? request.stmt.sql : request.sql);
-  return shapes.length === 1 && isControl(shapes[0]!) ? shapes[0] : undefined;
+  const sql = request.type === "execute" ? request.stmt.sql : request.sql;
+  const shapes = shapesOf(sql);
+  if (shapes.length !== 1 || !isControl(shapes[0]!)) return undefined;
+  return isSurelyGood(parseScript(sql)[0]!) ? shapes[0] : undefined;
+}
+
+const goodControl =
+  /^(?:BEGIN(?: DEFERRED| IMMEDIATE| EXCLUSIVE)?( TRANSACTION)?( READONLY)?|(?:COMMIT|END|ROLLBACK)( TRANSACTION)?)$/;
+
+/** A name with small letters was quoted; no keyword has one letter, and none but those of time a digit or `_`. */
+function isSurelyGood({ head, explain }: Statement): boolean {
+  if (explain) return false;
+  if (head[0] !== "SAVEPOINT") return goodControl.test(head.join(" "));
+  const [, name = ""] = head;
+  const isQuoted = name !== name.toUpperCase();
+  return (
+    head.length === 2 &&
+    (isQuoted || (/^(?:\w|\w*[\d_]\w*)$/.test(name) && !/^CURRENT_/.test(name)))
+  );
 }
 
 /**

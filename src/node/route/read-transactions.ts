@@ -177,7 +177,7 @@ export class ReadTransactions {
     outcome: ReadOutcome,
     cursor?: ReadCursor,
   ): RunAnswer {
-    const { refusedWrite: _, ...answer } = answerOf(outcome);
+    const { refusedWrite: _, leftOpen: __, ...answer } = answerOf(outcome);
     if (cursor === undefined) return { ...answer, session: this.#left(id, held, outcome) };
     const pieces = inPieces(cursor, (last) => this.#left(id, held, last));
     return { ...answer, session: id, pieces };

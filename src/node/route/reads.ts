@@ -28,6 +28,8 @@ export type ReadOptions = Omit<RunOptions, "session">;
 export type ReadAnswer = Omit<RunAnswer, "session"> & {
   /** A statement turned out to write: nothing happened, the unit belongs to the leader. */
   readonly refusedWrite: boolean;
+  /** It left a transaction open after all, which is gone: the unit is to begin one. */
+  readonly leftOpen: boolean;
 };
 
 export type ReadPorts = {
@@ -167,7 +169,8 @@ export class Reads {
  * that one, the first of a term for instance, are in what was read all the same.
  */
 export function answerOf(outcome: ReadOutcome, before?: EntryId): ReadAnswer {
-  const { results, connection, refusedWrite } = outcome;
+  const { results, connection, refusedWrite, transaction } = outcome;
   const { lsn, term } = before !== undefined && before.lsn > outcome.lsn ? before : outcome;
-  return { results, position: { lsn, term }, connection, refusedWrite: refusedWrite === true };
+  const left = { refusedWrite: refusedWrite === true, leftOpen: transaction !== undefined };
+  return { results, position: { lsn, term }, connection, ...left };
 }

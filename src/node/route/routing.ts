@@ -167,13 +167,21 @@ export class Routing {
 
   async #readOnLeader(unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const answer = await this.#read(this.#ports.reads, unit, options);
-    return answer.refusedWrite ? this.#write(unit, options) : answer;
+    if (answer.refusedWrite) return this.#write(unit, options);
+    return answer.leftOpen ? this.#begin(unit, options) : answer;
   }
 
   async #readHere(unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const answer = await this.#read(this.#ports.reads, unit, options);
     // The tokenizer took a write for a read; SQLite itself refused it. Nothing was done.
-    return answer.refusedWrite ? this.#onLeader(unit, options, false) : answer;
+    if (answer.refusedWrite) return this.#onLeader(unit, options, false);
+    return answer.leftOpen ? this.#begin(unit, options) : answer;
+  }
+
+  /** The words did not say that the unit leaves a transaction open. It only read, so it may run again. */
+  #begin(unit: Unit, options: RunOptions): Promise<RunAnswer> {
+    if (this.#beginOf(options) === "immediate") return this.#onLeader(unit, options, false);
+    return this.#transactions.begin(this.#asAgreed(unit), options);
   }
 
   async #read(reads: Reads, unit: Unit, options: RunOptions): Promise<RunAnswer & ReadAnswer> {
