@@ -120,7 +120,7 @@ class Run {
   async #one(list: List): Promise<void> {
     let played: Played;
     try {
-      played = await this.#turns.shared(() => playList(list, this.#ground));
+      played = await this.#turns.shared(() => playList(list, this.#ground, false));
     } catch (error) {
       if (!(error instanceof Disturbed)) throw new Error(`list ${list.seed}`, { cause: error });
       this.#repeated++;
@@ -135,7 +135,7 @@ class Run {
   /** Alone, a disturbance is a difference. */
   async #again(list: List): Promise<Played> {
     try {
-      return await playList(list, this.#ground);
+      return await playList(list, this.#ground, true);
     } catch (error) {
       if (!(error instanceof Disturbed)) throw error;
       return { statements: 0, difference: { what: "disturbed", detail: error.message } };

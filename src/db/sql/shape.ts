@@ -69,7 +69,9 @@ export function compiledShape(trace: Trace, guess: Shape): Shape {
   }
   // ANALYZE may make its table, and CREATE INDEX fills the index.
   const { isSchema, upkeep } = trace;
-  if (upkeep === "analyze") return { ...plainShape, kind: "upkeep", writes: true };
+  // Of a view there is nothing to analyze, but what was known of it goes.
+  const analyzes = upkeep === "analyze" || (guess.kind === "upkeep" && trace.touched.size > 0);
+  if (analyzes) return { ...plainShape, kind: "upkeep", writes: true };
   if (isSchema) return { ...plainShape, kind: "schema", writes: true };
   if (upkeep === "reindex") return { ...plainShape, kind: "upkeep", writes: true };
   if (trace.touched.size > 0) {

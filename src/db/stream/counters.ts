@@ -134,6 +134,11 @@ export class Counters {
     }
   }
 
+  /** A statement that counts has changed nothing. */
+  nothing(): void {
+    this.#changes = 0n;
+  }
+
   /** A statement is about to run that calls last_insert_rowid(). */
   giveRowid(): void {
     if (this.#now()[0] !== this.#lastInsertRowid) this.#giveRowid();

@@ -127,6 +127,19 @@ test("what is made of rows counts, and what a commit undoes does not", () => {
         "ALTER TABLE t ADD x",
         counters,
       ],
+      ...[
+        "UPDATE t SET x = 1",
+        "EXPLAIN UPDATE t SET x = 2",
+        counters,
+        "CREATE VIEW v AS SELECT 1",
+      ],
+      ...[
+        "UPDATE t SET x = 1",
+        "EXPLAIN QUERY PLAN DELETE FROM t",
+        counters,
+        "ANALYZE v",
+        counters,
+      ],
     ],
   );
 });

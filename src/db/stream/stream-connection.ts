@@ -8,6 +8,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Authorizer, PragmaCall } from "../sql/authorizer.ts";
 import type { Unit } from "../sql/request.ts";
+import type { Shape } from "../sql/shape.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import { type ConnectionState, newConnection } from "./connection-state.ts";
 import { Counters } from "./counters.ts";
@@ -20,6 +21,8 @@ type Uses = {
   readonly usesRowid: boolean;
   readonly usesChanges: boolean;
   readonly usesTotal: boolean;
+  readonly explained: Shape;
+  readonly shape: Shape;
 };
 
 export class StreamConnection {
@@ -66,7 +69,7 @@ export class StreamConnection {
   }
 
   /** A statement is about to run. Throws SqlError when it uses what cannot be right. */
-  ready({ usesRowid, usesChanges, usesTotal }: Uses): void {
+  ready({ usesRowid, usesChanges, usesTotal, explained, shape }: Uses): void {
     this.#ranStatement = true;
     if (usesTotal) {
       throw new SqlError(
@@ -76,6 +79,8 @@ export class StreamConnection {
     }
     if (usesRowid) this.counters.giveRowid();
     if (usesChanges) this.counters.giveChanges();
+    // SQLite counts a change that is only explained as one of nothing.
+    if (explained.kind === "change" && shape.kind === "select") this.counters.nothing();
   }
 
   /** Sets what changes how statements run. True: statements must be compiled anew. */

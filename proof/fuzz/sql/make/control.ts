@@ -133,7 +133,10 @@ export class Control {
   }
 
   probe(): Written {
-    return { sql: pick(probes, this.#prng), verb: "other", reads: true };
+    const probe = pick(probes, this.#prng);
+    const isSure = !this.#schema.hasSearch || !probe.includes("total_changes");
+    const sql = isSure ? probe : "SELECT changes(), last_insert_rowid()";
+    return { sql, verb: "other", reads: true };
   }
 
   pragma(): Written {

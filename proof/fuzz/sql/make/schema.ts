@@ -28,6 +28,8 @@ export class Schema {
   readonly tables: Table[] = [];
   readonly #others: { type: string; name: string }[] = [];
   #made = 0;
+  /** FTS5 writes part of its index when the transaction ends: total_changes() shows when that was. */
+  hasSearch = false;
 
   constructor(prng: Prng, prefix: string) {
     this.#prng = prng;
@@ -164,6 +166,7 @@ export class Schema {
 
   /** Full text search, small. */
   search(): string {
+    this.hasSearch = true;
     const name = this.#fresh("f");
     this.tables.push({ name, columns: ["a", "b"], kind: "fts" });
     return `CREATE VIRTUAL TABLE ${this.name(name)} USING fts5(a, b)`;
