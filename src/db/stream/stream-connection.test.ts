@@ -129,7 +129,7 @@ test("what is made of rows counts, and what a commit undoes does not", () => {
       ],
       ...[
         "UPDATE t SET x = 1",
-        "EXPLAIN UPDATE t SET x = 2",
+        "EXPLAIN QUERY PLAN UPDATE t SET x = 2",
         counters,
         "CREATE VIEW v AS SELECT 1",
       ],

@@ -155,7 +155,7 @@ export class Rows {
         ...[
           `CASE WHEN ${column} > ${value} THEN 1 ELSE ${column} END`,
           `abs(${column})`,
-          "changes()",
+          this.#schema.hasSearch ? "1" : "changes()",
         ],
         ...["last_insert_rowid()", `(SELECT max(${column}) FROM ${this.#schema.name(table.name)})`],
         `json_array(${column})`,
