@@ -21,7 +21,7 @@ import { limits } from "../limits.ts";
 import { ClusterView } from "./cluster-view.ts";
 import { Courier } from "./courier.ts";
 import { PacelineError } from "./errors.ts";
-import { type CallOptions, Session } from "./session.ts";
+import { type BeginOptions, type CallOptions, Session } from "./session.ts";
 import type { Transaction } from "./transaction.ts";
 import type { Result, Row, Statement } from "./values.ts";
 
@@ -83,13 +83,13 @@ export class Connection {
     return this.#own.batch(statements, options);
   }
 
-  begin(options: Parameters<Session["begin"]>[0] = {}): Promise<Transaction> {
+  begin(options: BeginOptions = {}): Promise<Transaction> {
     return this.#own.begin(options);
   }
 
   transaction<T>(
     work: (transaction: Transaction) => Promise<T>,
-    options: CallOptions = {},
+    options: BeginOptions = {},
   ): Promise<T> {
     return this.#own.transaction(work, options);
   }

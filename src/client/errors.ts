@@ -26,14 +26,17 @@ export class UnknownOutcomeError extends PacelineError {
   override readonly name = "UnknownOutcomeError";
 }
 
-/** The statement failed, and would fail in the same way everywhere: a constraint, the syntax. */
+/**
+ * The statement failed, and would fail in the same way everywhere: a constraint, the syntax. One exception may be
+ * repeated: SQLITE_BUSY, for a transaction that began to read too early to write now (`Session.begin`, deferred).
+ */
 export class SqlError extends PacelineError {
   override readonly name = "SqlError";
   /** For example SQLITE_CONSTRAINT_UNIQUE. */
   readonly extendedCode: string | undefined;
 
   constructor(code: string, message: string, extendedCode: string | undefined) {
-    super(code, "never", message);
+    super(code, code === "SQLITE_BUSY" ? "later" : "never", message);
     this.extendedCode = extendedCode;
   }
 }

@@ -36,6 +36,13 @@ export type CallOptions = {
   readonly signal?: AbortSignal;
 };
 
+export type BeginOptions = CallOptions & {
+  /** It will not write. */
+  readonly readonly?: boolean;
+  /** It becomes a write transaction with its first write, not at once. */
+  readonly deferred?: boolean;
+};
+
 export class Session {
   readonly #courier: Courier;
   readonly #defaults: CallOptions;
@@ -102,10 +109,12 @@ export class Session {
 
   /**
    * Begins an interactive transaction; it lives on one node, for seconds, and a write transaction keeps all other
-   * writers waiting.
+   * writers waiting. A deferred one reads on any node and becomes one with its first write; that write throws SqlError
+   * SQLITE_BUSY (retry: later) if something was committed since its first read. Roll back then, and begin again.
    */
-  async begin(options: CallOptions & { readonly readonly?: boolean } = {}): Promise<Transaction> {
-    const sql = options.readonly === true ? "BEGIN READONLY" : "BEGIN IMMEDIATE";
+  async begin(options: BeginOptions = {}): Promise<Transaction> {
+    const plain = options.deferred === true ? "BEGIN" : "BEGIN IMMEDIATE";
+    const sql = options.readonly === true ? "BEGIN READONLY" : plain;
     const request: SqlRequest = { type: "execute", stmt: stmtOf(sql) };
     const { node, baton, text } = await this.#run({ requests: [request] }, options);
     responsesOf(text);
@@ -124,7 +133,7 @@ export class Session {
   /** Runs `work` in a write transaction and commits it; rolls back when it throws. Never runs it twice. */
   async transaction<T>(
     work: (transaction: Transaction) => Promise<T>,
-    options: CallOptions = {},
+    options: BeginOptions = {},
   ): Promise<T> {
     const transaction = await this.begin(options);
     try {

@@ -9,9 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
+import { connect } from "../../src/client/connect.ts";
 import { sleep, TestCluster } from "./cluster.ts";
 import { paceline } from "./command.ts";
 import { HranaStream } from "./hrana-stream.ts";
+import { startRouter } from "./routers.ts";
 import { execute } from "./sql.ts";
 
 let cluster: TestCluster;
@@ -179,6 +181,67 @@ test("a header, or the cluster, lets BEGIN take the writer at once", async () =>
   assert.equal((await paceline("configure", "begin=deferred", "--url", url)).code, 0);
   const wrong = await new HranaStream(url, { "paceline-begin": "soon" }).one("BEGIN");
   assert.equal(wrong.code, "BAD_REQUEST");
+});
+
+test("through a router, the TypeScript client and a witness it is the same", async () => {
+  const url = await followerUrl();
+  for (const sql of freshTables) await saidBy(url, sql);
+  const router = await startRouter(cluster.urls);
+  try {
+    const [early, late] = [new HranaStream(router.url), new HranaStream(router.url)];
+    for (const each of [early, late]) assert.equal(await each.said("BEGIN"), "ok");
+    for (const each of [early, late]) assert.equal(await each.said("SELECT * FROM t"), "ok");
+    assert.equal(await early.said("INSERT INTO t VALUES (10)"), "ok");
+    assert.equal(await early.said("COMMIT"), "ok");
+    assert.equal(await late.said("INSERT INTO t VALUES (11)"), "SQLITE_BUSY_SNAPSHOT");
+    assert.equal(await late.said("ROLLBACK"), "ok");
+    assert.equal(await late.said("BEGIN"), "ok");
+    assert.deepEqual((await late.one("SELECT count(*) FROM t")).rows, [["3"]]);
+    assert.equal(await late.said("INSERT INTO t VALUES (11)"), "ok");
+    assert.equal(await late.said("COMMIT"), "ok");
+    const direct = new HranaStream(router.url, { "paceline-begin": "immediate" });
+    assert.equal(await direct.said("BEGIN"), "ok");
+    assert.equal(await direct.said("INSERT INTO t VALUES (12)"), "ok");
+    assert.equal(await direct.said("ROLLBACK"), "ok");
+  } finally {
+    await router.stop();
+  }
+  const db = connect({ urls: [url] });
+  try {
+    const transaction = await db.begin({ deferred: true });
+    await transaction.execute("SELECT * FROM t");
+    await db.execute("INSERT INTO t VALUES (20)");
+    await assert.rejects(transaction.execute("INSERT INTO t VALUES (21)"), {
+      ...{ code: "SQLITE_BUSY", extendedCode: "SQLITE_BUSY_SNAPSHOT", retry: "later" },
+    });
+    assert.equal(transaction.isOpen, true);
+    transaction.rollback();
+    const count = await db.transaction(
+      async (again) => {
+        const { rows } = await again.execute("SELECT count(*) AS n FROM t");
+        await again.execute("INSERT INTO t VALUES (21)");
+        return rows[0]?.["n"];
+      },
+      { deferred: true },
+    );
+    assert.equal(Number(count), 5);
+  } finally {
+    await db.close();
+  }
+  const mixed = await TestCluster.start({ nodes: 3, witnesses: 1 });
+  try {
+    const witness = mixed.url("c");
+    for (const sql of freshTables) await saidBy(witness, sql);
+    const [early, late] = [new HranaStream(witness), new HranaStream(witness)];
+    for (const each of [early, late]) await each.all("BEGIN", "SELECT * FROM t");
+    assert.equal(await early.said("INSERT INTO t VALUES (10)"), "ok");
+    assert.equal(await early.said("COMMIT"), "ok");
+    assert.equal(await late.said("INSERT INTO t VALUES (11)"), "SQLITE_BUSY_SNAPSHOT");
+    assert.deepEqual((await late.one("SELECT count(*) FROM t")).rows, [["2"]]);
+    assert.equal(await late.said("COMMIT"), "ok");
+  } finally {
+    await mixed.stop();
+  }
 });
 
 test("a transaction that reads outlives its leader, and writes at the next one", async () => {
