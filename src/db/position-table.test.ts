@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { becomePositionTable, positionTable, vacuum } from "./position-table.ts";
+import { becomePositionTable, hideTemporary, positionTable, vacuum } from "./position-table.ts";
 
 function fresh(): DatabaseSync {
   const db = new DatabaseSync(":memory:", { defensive: true });
@@ -63,4 +63,16 @@ test("VACUUM hides the table of a database that an older version made", () => {
   assert.deepEqual(tables(db), [positionTable]);
   vacuum(db, () => db.exec("VACUUM"));
   assert.deepEqual(tables(db), []);
+});
+
+test("TEMP tables and views of ours are out of sight, work, and can be dropped", () => {
+  const db = fresh();
+  db.exec("CREATE TEMP TABLE o(a); CREATE TEMP VIEW v AS SELECT 7 AS a; CREATE TABLE t(a)");
+  hideTemporary(db);
+  const seen = "SELECT name FROM sqlite_temp_master WHERE type IN ('table', 'view')";
+  assert.deepEqual(db.prepare(seen).all(), []);
+  db.exec("INSERT INTO o VALUES (1); ALTER TABLE t RENAME TO u; INSERT INTO o SELECT a FROM v");
+  assert.equal(db.prepare("SELECT count(*) AS n FROM temp.o").get()!["n"], 2);
+  db.exec("DROP TABLE o; DROP VIEW v");
+  assert.deepEqual(db.prepare("SELECT name FROM sqlite_temp_master").all(), []);
 });

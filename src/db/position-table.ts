@@ -31,16 +31,23 @@ export function vacuum(db: DatabaseSync, run: () => void): void {
   }
 }
 
+/** TEMP tables and views of ours: what lists those does not see them either. */
+export function hideTemporary(db: DatabaseSync): void {
+  const listed = "type IN ('table', 'view')";
+  changeSchema(db, `UPDATE temp.sqlite_schema SET type = upper(type) WHERE ${listed}`, "OFF");
+}
+
 function list(db: DatabaseSync, type: string): void {
   changeSchema(db, `UPDATE sqlite_schema SET type = '${type}' WHERE name = '${positionTable}'`);
 }
 
-function changeSchema(db: DatabaseSync, sql: string): void {
+/** RESET: the connection reads the schema anew. SQLite keeps no types in memory, so after those OFF will do. */
+function changeSchema(db: DatabaseSync, sql: string, after: "OFF" | "RESET" = "RESET"): void {
   db.enableDefensive(false);
   try {
     db.exec(`PRAGMA writable_schema = ON; ${sql}`);
   } finally {
-    db.exec("PRAGMA writable_schema = RESET");
+    db.exec(`PRAGMA writable_schema = ${after}`);
     db.enableDefensive(true);
   }
 }

@@ -13,6 +13,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { limits } from "../../limits.ts";
+import { hideTemporary } from "../position-table.ts";
 import type { Authorizer } from "../sql/authorizer.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import { type ConnectionState, newConnection } from "./connection-state.ts";
@@ -57,6 +58,7 @@ export class Counters {
   constructor(db: DatabaseSync, authorizer: Authorizer) {
     this.#authorizer = authorizer;
     db.exec(tables);
+    hideTemporary(db);
     this.#read = db.prepare("SELECT last_insert_rowid(), changes(), total_changes()");
     this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
     this.#fill = db.prepare(fill);

@@ -21,6 +21,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import type { RowChange, TableChanges } from "../../../changes/changeset.ts";
 import { encodeChangeset } from "../../../changes/encode-changeset.ts";
 import { type SqlValue, sameValue } from "../../../changes/values.ts";
+import { hideTemporary } from "../../position-table.ts";
 import { ownTriggerPrefix } from "../../sql/authorizer.ts";
 import { quoted } from "../../sql/quoted.ts";
 import { type TableFacts, travellingColumns, travellingKey } from "../schema-facts.ts";
@@ -84,6 +85,7 @@ export class TriggerLog {
     if (known !== undefined) this.#remove(known);
     const watched = watchedOf(facts, `${this.#prefix}${++this.#count}`);
     this.#db.exec(triggersOf(watched));
+    hideTemporary(this.#db);
     this.#watchedByName.set(facts.name, watched);
   }
 
