@@ -114,8 +114,8 @@ describe("a pool of readers", { concurrency: true }, () => {
     const [usual, patient, hasty] = await Promise.all(
       [undefined, 40_000, 1].map((patienceMs) => cutAfterMs(patienceMs)),
     );
-    assert.ok(usual! >= 1_400 && usual! < 4_000, `${usual} ms by the operator's bound`);
-    assert.ok(patient! >= 1_400 && patient! < 4_000, `${patient} ms with more patience`);
+    assert.ok(usual! >= 1_400 && usual! < 30_000, `${usual} ms by the operator's bound`);
+    assert.ok(patient! >= 1_400 && patient! < 30_000, `${patient} ms with more patience`);
     assert.ok(hasty! >= limits.patienceMinMs - 100, `${hasty} ms with 1 ms of patience`);
   });
 
