@@ -20,6 +20,21 @@ export const plants: Readonly<Record<string, Plant>> = {
     text: "const byteOrderMark = 0xfeff;",
     by: "const byteOrderMark = -1;",
   },
+  "fail-of-tables-is-forgotten": {
+    file: "src/db/sql/executor.ts",
+    text: "keepsPart: true };",
+    by: "keepsPart: /\\bFAIL\\b/i.test(compiled.statement.text) };",
+  },
+  "stamp-is-counted": {
+    file: "src/db/sql/executor.ts",
+    text: "    this.#ports.stampPosition();\n",
+    by: "    this.#stream.counters.run(() => this.#ports.stampPosition());\n",
+  },
+  "statement-is-not-reset": {
+    file: "src/db/sql/statement-cache.ts",
+    text: "    reset(call);\n    throw error;",
+    by: "    throw error;",
+  },
 };
 
 const variable = "PACELINE_SQL_PLANT";

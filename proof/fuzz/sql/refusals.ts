@@ -83,3 +83,8 @@ export const protocolCodes = {
   nul: "SQL_PARSE_ERROR",
   args: "ARGS_INVALID",
 } as const;
+
+/** Where rows are recorded, triggers note them, and SQLite counts the notes in total_changes() (docs/log-kinds.md). */
+export function countsNotes(sql: string): boolean {
+  return /total_changes/i.test(sql);
+}
