@@ -15,7 +15,7 @@ import type { Condition, List, Request, Send, Statement, Step } from "../list.ts
 import { Control } from "./control.ts";
 import { Rows, type Written } from "./rows.ts";
 import { Schema } from "./schema.ts";
-import { Values } from "./values.ts";
+import { boundValue, Values } from "./values.ts";
 import { dressed } from "./words.ts";
 
 export const ways = ["each", "several", "batch", "script", "mixed", "streams"] as const;
@@ -93,10 +93,17 @@ class Maker {
     this.#add(this.#control.end());
   }
 
-  /** The same text once more, also of what failed: statements are cached. */
+  /** The same text some more times, also of what failed, with the same values or others: statements are cached. */
   #again(): void {
-    const statement = pick(this.#sent.slice(-6), this.#prng);
-    if (statement !== undefined) this.#sent.push(statement);
+    const withValues = this.#sent.slice(-12).filter(({ args }) => args.length > 0);
+    const statement = pick(
+      this.#prng.chance(0.7) && withValues.length > 0 ? withValues : this.#sent.slice(-6),
+      this.#prng,
+    );
+    for (let times = this.#prng.integer(1, 4); times > 0; times--) {
+      const args = statement.args.map(({ name }) => ({ name, value: boundValue(this.#prng) }));
+      this.#sent.push(this.#prng.chance(0.3) ? statement : { ...statement, args });
+    }
   }
 
   #add(written: Written, values = new Values(this.#prng)): void {

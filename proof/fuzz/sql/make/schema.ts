@@ -28,7 +28,7 @@ export class Schema {
   readonly tables: Table[] = [];
   readonly #others: { type: string; name: string }[] = [];
   #made = 0;
-  /** FTS5 writes part of its index when the transaction ends: total_changes() shows when that was. */
+  /** FTS5 writes its index when a savepoint or transaction begins or ends: counters show which of ours there are. */
   hasSearch = false;
 
   constructor(prng: Prng, prefix: string) {

@@ -15,7 +15,7 @@ const literals = [
 
 const bound: readonly SqlValue[] = [
   ...[null, 0n, 1n, 2n, 3n, -1n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n + 1n, 0.5, 1.0, -0.0],
-  ...["", "a", "b", "é日💥", "a\0b", "it's", "1", "{", "[1,2]"],
+  ...["", "a", "b", "é日💥", "a\0b", "it's", "1", "{", "{", "[1,2]"],
   ...[new Uint8Array(), new Uint8Array([0, 255]), new Uint8Array(5_000).fill(7)],
 ];
 
@@ -46,6 +46,10 @@ export class Values {
   /** A literal, or a parameter. */
   next(): string {
     return this.#prng.chance(0.6) ? literal(this.#prng) : this.#mark(boundValue(this.#prng));
+  }
+
+  parameter(): string {
+    return this.#mark(boundValue(this.#prng));
   }
 
   /** A small whole number. */
