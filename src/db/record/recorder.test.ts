@@ -194,3 +194,11 @@ test("triggers of ours that a rollback brings back are removed before the schema
   const { outcomes } = writer.run([unit("DROP TABLE t")]);
   assert.doesNotMatch(JSON.stringify(outcomes), /error/);
 });
+
+test("a schema travels with the comment behind it, which SQLite keeps", () => {
+  const { changes } = recordedBy(
+    new TestWriter(both),
+    unit("\n/* a */ CREATE VIEW v AS SELECT 1 /* b */;"),
+  );
+  assert.deepEqual(changes, [["CREATE VIEW v AS SELECT 1 /* b */ []"]]);
+});

@@ -399,7 +399,7 @@ export class Recorder {
     { failed, isUnsure }: Pick<RecordedStatement, "failed" | "isUnsure">,
   ): RecordedStatement {
     return {
-      sql: compiled.statement.text,
+      sql: recordedText(compiled),
       args: stmt.args.map(inputValue),
       namedArgs: stmt.namedArgs.map(({ name, value }) => ({ name, value: inputValue(value) })),
       foreignKeys: this.#hasForeignKeys(),
@@ -454,6 +454,11 @@ const rulesOfSchema = ["legacy_alter_table", "ignore_check_constraints"];
 
 /** Different reasons told by one writer: names of tables are part of them. */
 const warningsMax = 100;
+
+/** SQLite keeps the text of a schema up to its semicolon, comments behind it included; so must copies. */
+function recordedText({ shape, statement: { text, whole } }: Compiled): string {
+  return shape.kind === "change" ? text : whole.slice(whole.indexOf(text)).replace(/;$/, "");
+}
 
 function anyIsNull(columns: readonly string[]): string {
   return columns.map((column) => `${quoted(column)} IS NULL`).join(" OR ");

@@ -386,3 +386,13 @@ test("SQLite's own limits hold, and errors name the limit", () => {
   assert.equal(large.error.code, "SQLITE_TOOBIG");
   assert.match(large.error.message, new RegExp(`row has at most ${limits.valueBytesMax} bytes`));
 });
+
+test("FTS5 may write when a savepoint begins or ends, and nobody is to blame", () => {
+  const w = writer();
+  w.db.exec("CREATE VIRTUAL TABLE f USING fts5(a)");
+  w.run([unit("BEGIN", "INSERT INTO f VALUES ('x')")]);
+  for (const sql of ["SAVEPOINT s", "RELEASE s", "COMMIT"]) {
+    const { outcomes } = w.run([unit(sql)], "continue");
+    assert.doesNotMatch(JSON.stringify(outcomes), /error/, sql);
+  }
+});

@@ -302,7 +302,8 @@ export class Executor {
     const { transaction } = this;
     const values = bindArguments(compiled.plan, stmt, lenient);
     this.#refuseToWrite(compiled);
-    if (shape.writes) this.#expectedTotal = undefined;
+    // FTS5 writes what it has kept back when a savepoint or a transaction begins or ends.
+    if (shape.kind !== "select") this.#expectedTotal = undefined;
     if (shape.writes && isUpkeep(compiled.statement, shape)) this.#ports.onUpkeep?.();
     if (shape.kind !== "setting" && shape.kind !== "kept") this.#stream.ready(compiled);
     switch (shape.kind) {
