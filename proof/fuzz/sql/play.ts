@@ -186,7 +186,9 @@ class Play {
     await this.#ground.applied(this.#position);
     const checked = this.#list.seed % checkedEvery === 0;
     const wish = { prefix: this.#list.prefix, checked };
-    const stock = new DatabaseSync(this.#file, { readBigInts: true, returnArrays: true });
+    const options = { readBigInts: true, returnArrays: true } as const;
+    const quoting = { enableDoubleQuotedStringLiterals: true };
+    const stock = new DatabaseSync(this.#file, { ...options, ...quoting });
     const isExact = (name: string) =>
       name.startsWith("node") && (kind === "pages" || kind === "changes");
     const of = (db: DatabaseSync, exact: boolean) => contentOf(db, { ...wish, exact } as Wish);

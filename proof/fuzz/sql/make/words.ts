@@ -27,14 +27,21 @@ const tokens = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[:@$]\w+|\s+|[A
 /** The same statement in other words. `oddness` is the chance of something odd at each place. */
 export function dressed(sql: string, prng: Prng, oddness: number): string {
   if (oddness === 0) return sql;
-  const texts = (sql.match(tokens) ?? []).map((token) => {
-    if (/^\s/.test(token)) return prng.chance(oddness / 2) ? pick(spaces, prng) : token;
+  const found = sql.match(tokens) ?? [];
+  const texts = found.map((token, at) => {
+    // Behind a parameter, what is no space would be part of its name.
+    const isNamed = isParameter(found[at - 1]);
+    if (/^\s/.test(token)) return !isNamed && prng.chance(oddness / 2) ? pick(spaces, prng) : token;
     if (!/^[A-Za-z_]/.test(token)) return token;
     return prng.chance(oddness * 2) ? otherCase(token, prng) : token;
   });
   const front = prng.chance(oddness * 2) ? pick(fronts, prng) : "";
-  const back = prng.chance(oddness * 2) ? pick(backs, prng) : "";
+  const back = prng.chance(oddness * 2) && !isParameter(found.at(-1)) ? pick(backs, prng) : "";
   return front + texts.join("") + back;
+}
+
+function isParameter(token: string | undefined): boolean {
+  return /^[:@$?]/.test(token ?? "");
 }
 
 function otherCase(word: string, prng: Prng): string {
