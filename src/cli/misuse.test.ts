@@ -28,6 +28,14 @@ test("version is a word as well; a group of commands alone is none", async () =>
   assert.equal((await runCaptured([])).status, 0);
 });
 
+test("a secret that is not there is told with how to make one", async () => {
+  const secret = ["--secret-file", "/nonexistent/secret"];
+  const flags = ["start", "--id", "a", "--dir", "d", "--listen", "0.0.0.0:1", ...secret];
+  const { status, err } = await runCaptured(flags);
+  assert.equal(status, 1);
+  assert.match(err, /cannot read the secret: ENOENT.*\n.*openssl rand -hex 32 > secret/);
+});
+
 test("a setting that does not exist is a misuse, and the ones that do are listed", async () => {
   const { status, err } = await runCaptured(["configure", "commitrule=all"]);
   assert.equal(status, 2);

@@ -420,15 +420,17 @@ function tlsFiles({ tlsCert: cert, tlsKey: key, tlsCa: ca }: Flags): TlsFiles | 
   );
 }
 
+const howToMakeOne = "Make the file once, and copy it to the others: openssl rand -hex 32 > secret";
+
 function readSecret(file: string | undefined): string | undefined {
   if (file === undefined) return process.env["PACELINE_SECRET"];
   try {
     const secret = readFileSync(file, "utf8").trim();
     if (secret !== "") return secret;
   } catch (error) {
-    throw new Failure(`cannot read the secret: ${messageOf(error)}`);
+    throw new Failure(`cannot read the secret: ${messageOf(error)}`, howToMakeOne);
   }
-  throw new Failure(`${file} is empty`, "Make one with: openssl rand -hex 32");
+  throw new Failure(`${file} is empty`, howToMakeOne);
 }
 
 function say(terminal: Terminal, line: string): void {

@@ -119,7 +119,7 @@ test("a node that listens on all addresses tells the others one that can be reac
 });
 
 test("a node that comes back at another address is taken there by the others, the leader too", async () => {
-  const [pa, pb, pc, to1, to2, to3] = await freePorts(6);
+  const [pa, pb, pc, to1, to2, to3, to4] = await freePorts(7);
   const members = `a=127.0.0.1:${pa},b=127.0.0.1:${pb},c=127.0.0.1:${pc}`;
   const urlOf = (port: number) => `http://127.0.0.1:${port}`;
   const at = new Map([
@@ -169,17 +169,17 @@ test("a node that comes back at another address is taken there by the others, th
   const refused = await paceline("add", second!, "127.0.0.1:1", "--url", url);
   assert.match(refused.stderr, /start it with --listen 127.0.0.1:1/);
 
-  // Removed while it was away: --join takes it in again, with its data.
+  // Removed while it was away: --join takes it in again, with its data, and where it is now.
   const away = ["a", "b", "c"].find((id) => id !== first && id !== second) ?? third!;
   await nodes.get(away)!.stop();
   const others = [...at].filter(([id]) => id !== away);
   assert.equal((await paceline("remove", away, "--url", urlOf(others[0]![1]))).code, 0);
-  const listen = ["--listen", `127.0.0.1:${at.get(away)}`];
-  const out = start(`m${away}`, "--id", away, ...listen);
+  const out = start(`m${away}`, "--id", away, "--listen", `127.0.0.1:${at.get(away)}`);
   await out.says(/not-a-member; this node was removed.* --join 127/);
   await out.stop();
-  const again = start(`m${away}`, "--id", away, ...listen, "--join", `127.0.0.1:${others[0]![1]}`);
-  nodes.set(away, again);
+  at.set(away, to4!);
+  const join = ["--listen", `127.0.0.1:${to4}`, "--join", `127.0.0.1:${others[0]![1]}`];
+  nodes.set(away, start(`m${away}`, "--id", away, ...join));
   await eventually("it is a voter again", async () => {
     const { nodes: seen } = await status(urlOf(others[0]![1]));
     return seen.some((n) => n.id === away && n.kind === "voter" && n.reachable) ? true : undefined;

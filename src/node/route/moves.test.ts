@@ -8,10 +8,11 @@ const [a, b] = [nodeId("a"), nodeId("b")];
 function ground(given: Partial<MovePorts> = {}) {
   const done: string[] = [];
   const state = { nowMs: 0, up: false, leading: true };
-  const membership: Membership = [
-    { id: a, kind: "voter", address: "h:1" },
-    { id: b, kind: "voter", address: "h:2" },
-  ];
+  let membership: Membership = [];
+  const list = (...addresses: string[]) => {
+    membership = addresses.map((address, i) => ({ id: [a, b][i]!, kind: "voter", address }));
+  };
+  list("h:1", "h:2");
   const moves = new Moves({
     self: a,
     clock: { nowMs: () => state.nowMs } as never,
@@ -29,7 +30,7 @@ function ground(given: Partial<MovePorts> = {}) {
     state.nowMs = atMs;
     moves.onNote(b, { note: "address", address: "h:9", isCertain });
   };
-  return { moves, done, state, hear };
+  return { moves, done, state, hear, list };
 }
 
 test("a node that is reached where the log says is left there", () => {
@@ -85,4 +86,20 @@ test("an address that nobody can connect to is not dialled", () => {
     }
   }
   assert.deepEqual(done, []);
+});
+
+test("what was told is forgotten once the log says something else, or nothing", () => {
+  const { moves, hear, list } = ground();
+  hear(0);
+  hear(4_000);
+  assert.equal(moves.addressOf(b), "h:9");
+  list("h:1", "h:9");
+  list("h:1");
+  list("h:1", "h:10");
+  assert.equal(moves.addressOf(b), undefined);
+  // Removed, and added again where it was before it moved.
+  list("h:1");
+  moves.tick();
+  list("h:1", "h:2");
+  assert.equal(moves.addressOf(b), undefined);
 });

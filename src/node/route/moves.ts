@@ -41,7 +41,13 @@ export type MovePorts = {
 };
 
 type MoveNote = Extract<Note, { note: "address" | "reached" }>;
-type Told = { readonly address: string; readonly sinceMs: number; isDialled: boolean };
+type Told = {
+  readonly address: string;
+  /** What the log said then. Once it says something else, or nothing, this is of the past. */
+  readonly listed: string;
+  readonly sinceMs: number;
+  readonly isDialled: boolean;
+};
 
 /** A node that has just started is dialled where the log says for so long before it is looked for elsewhere. */
 const patienceMs = 3_000;
@@ -64,15 +70,27 @@ export class Moves {
 
   /** Where to dial a member, if not where the log says. */
   addressOf(id: NodeId): string | undefined {
-    const told = this.#toldById.get(id);
+    const told = this.#told(id);
     return told?.isDialled === true ? told.address : undefined;
+  }
+
+  #told(id: NodeId): Told | undefined {
+    const told = this.#toldById.get(id);
+    return told !== undefined && told.listed === this.#listed(id) ? told : undefined;
+  }
+
+  #listed(id: NodeId): string | undefined {
+    return this.#ports.membership().find((member) => member.id === id)?.address;
   }
 
   /** Once a second. */
   tick(): void {
     const { self, own, send, change, isLeading } = this.#ports;
+    for (const id of this.#toldById.keys()) {
+      if (this.#told(id) === undefined) this.#toldById.delete(id);
+    }
     const membership = this.#ports.membership();
-    const listed = membership.find((member) => member.id === self)?.address;
+    const listed = this.#listed(self);
     if (own === undefined || listed === undefined || listed === own.address) return;
     this.#say(listed, own.address);
     if (isLeading() && (own.isCertain || membership.length === 1)) change(self, own.address);
@@ -85,7 +103,7 @@ export class Moves {
   /** `from` has proved that it is this node. */
   onNote(from: NodeId, note: MoveNote): void {
     const { self, own, change, isLeading } = this.#ports;
-    const listed = this.#ports.membership().find((member) => member.id === from)?.address;
+    const listed = this.#listed(from);
     if (listed === undefined) return;
     if (note.note === "reached") {
       if (isLeading() && note.address === own?.address) change(self, note.address);
@@ -93,13 +111,14 @@ export class Moves {
       this.#toldById.delete(from);
     } else {
       const place = readAddress(note.address);
-      if (place !== undefined && !isUnspecified(place.host)) this.#onTold(from, note);
+      if (place !== undefined && !isUnspecified(place.host)) this.#onTold(from, listed, note);
     }
   }
 
-  #onTold(from: NodeId, { address, isCertain }: Extract<MoveNote, { note: "address" }>): void {
+  #onTold(from: NodeId, listed: string, note: Extract<MoveNote, { note: "address" }>): void {
+    const { address, isCertain } = note;
     const { clock, isUp, isLeading, change, send, redial } = this.#ports;
-    const known = this.#toldById.get(from);
+    const known = this.#told(from);
     if (isUp(from)) {
       const isReached = known?.isDialled === true && known.address === address;
       if (isReached) send(from, { note: "reached", address });
@@ -112,7 +131,7 @@ export class Moves {
     const turn = Math.floor((nowMs - sinceMs - patienceMs) / turnMs);
     const isDialled = turn >= 0 && turn % 2 === 0;
     const before = this.addressOf(from);
-    this.#toldById.set(from, { address, sinceMs, isDialled });
+    this.#toldById.set(from, { address, listed, sinceMs, isDialled });
     if (this.addressOf(from) !== before) redial();
   }
 
