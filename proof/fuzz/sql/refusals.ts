@@ -84,7 +84,10 @@ export const protocolCodes = {
   args: "ARGS_INVALID",
 } as const;
 
-/** Where rows are recorded, triggers note them, and SQLite counts the notes in total_changes() (docs/log-kinds.md). */
+/**
+ * Where rows are recorded, triggers note them, and SQLite counts the notes in total_changes() (docs/log-kinds.md); and
+ * a row that violates a foreign key is inserted before that is seen, which last_insert_rowid() tells.
+ */
 export function countsNotes(sql: string): boolean {
-  return /total_changes/i.test(sql);
+  return /total_changes|last_insert_rowid/i.test(sql);
 }

@@ -91,7 +91,7 @@ class Run {
 
   async play(): Promise<SqlReport> {
     const { kind, seed, clients, list } = this.#plan;
-    if (list !== undefined) await this.#one(listOf(list));
+    if (list !== undefined) await this.#one(listOf(list, this.#isSound));
     else {
       const progress = setInterval(() => this.#tellProgress(), 5_000);
       await Promise.all(Array.from({ length: clients }, () => this.#client())).finally(() =>
@@ -108,13 +108,18 @@ class Run {
     };
   }
 
+  get #isSound(): boolean {
+    return this.#plan.kind !== "pages";
+  }
+
   get #isOver(): boolean {
     const { statements, findingsMax } = this.#plan;
     return this.#statements >= statements || this.#findings.length >= findingsMax;
   }
 
   async #client(): Promise<void> {
-    while (!this.#isOver) await this.#one(listOf(seedOf(this.#plan.seed, this.#next++)));
+    while (!this.#isOver)
+      await this.#one(listOf(seedOf(this.#plan.seed, this.#next++), this.#isSound));
   }
 
   async #one(list: List): Promise<void> {

@@ -113,9 +113,9 @@ export class StockStream {
       if (named.length > 0) {
         bound.unshift(Object.fromEntries(named.map(({ name, value }) => [name, value])));
       }
-      const cols = columnsOf(compiled);
       const rows = this.#rows(compiled, bound as SQLInputValue[]);
-      return { type: "rows", cols, rows, ...this.#counted(statement) };
+      // Only by running it has SQLite noticed that another connection renamed a column.
+      return { type: "rows", cols: columnsOf(compiled), rows, ...this.#counted(statement) };
     });
   }
 

@@ -26,11 +26,12 @@ const wayChoices: readonly Way[] = [
   ...(["mixed", "mixed", "streams"] as const),
 ];
 
-export function listOf(seed: number): List {
+/** `sound`: without what cannot be recorded as rows (schema.ts). */
+export function listOf(seed: number, sound = false): List {
   const prng = new Prng(Math.imul(seed, 0x9e3779b1) ^ 0x5f356495);
   const prefix = `q${seed.toString(36)}_`;
   const way = pick(wayChoices, prng);
-  const maker = new Maker(prng.child(), prefix);
+  const maker = new Maker(prng.child(), prefix, sound);
   const streams = way === "streams" ? prng.integer(2, 4) : 1;
   const statements = maker.statements(prng.integer(20, 60));
   const sends = sendsOf(statements, { way, streams, prng: prng.child() });
@@ -45,9 +46,9 @@ class Maker {
   readonly #oddness: number;
   readonly #sent: Statement[] = [];
 
-  constructor(prng: Prng, prefix: string) {
+  constructor(prng: Prng, prefix: string, sound: boolean) {
     this.#prng = prng;
-    this.#schema = new Schema(prng, prefix);
+    this.#schema = new Schema(prng, prefix, sound);
     this.#control = new Control(prng, this.#schema);
     this.#oddness = pick([0, 0.01, 0.03, 0.08], prng);
   }

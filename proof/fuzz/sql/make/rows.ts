@@ -8,8 +8,6 @@ import type { Values } from "./values.ts";
 
 export type Written = { readonly sql: string; readonly verb: Verb; readonly reads?: boolean };
 
-const clauses = ["FAIL", "IGNORE", "REPLACE", "ROLLBACK", "ABORT"];
-
 export class Rows {
   readonly #prng: Prng;
   readonly #schema: Schema;
@@ -25,7 +23,7 @@ export class Rows {
     const prng = this.#prng;
     const table = this.#schema.some();
     const source = prng.integer(0, 12);
-    const verb = prng.chance(0.1) ? "REPLACE" : `INSERT${this.#or()}`;
+    const verb = prng.chance(0.1) && !this.#schema.sound ? "REPLACE" : `INSERT${this.#or()}`;
     const columns = table.columns.filter(() => prng.chance(0.7));
     if (columns.length === 0) columns.push(table.columns[0]!);
     const alias = prng.chance(0.03) ? " AS z" : "";
@@ -112,7 +110,7 @@ export class Rows {
   }
 
   #or(): string {
-    return this.#prng.chance(0.3) ? ` OR ${pick(clauses, this.#prng)}` : "";
+    return this.#prng.chance(0.3) ? ` OR ${this.#schema.clause()}` : "";
   }
 
   #with(): string {

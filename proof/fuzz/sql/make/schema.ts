@@ -12,6 +12,8 @@ export type Table = {
   readonly name: string;
   readonly columns: string[];
   readonly kind: "table" | "view" | "fts";
+  /** Its first column is a key, which others may refer to. */
+  readonly isKeyed?: boolean;
 };
 
 const columnNames = [
@@ -19,7 +21,6 @@ const columnNames = [
 ];
 const types = ["", "INT", "INTEGER", "TEXT", "REAL", "BLOB", "NUMERIC", "VARCHAR(9)", "BOOLEAN"];
 const strictTypes = ["INT", "INTEGER", "TEXT", "REAL", "BLOB", "ANY"];
-const clauses = ["FAIL", "IGNORE", "REPLACE", "ROLLBACK", "ABORT"];
 const actions = ["CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION"];
 
 export class Schema {
@@ -31,8 +32,12 @@ export class Schema {
   /** FTS5 writes its index when a savepoint or transaction begins or ends: counters show which of ours there are. */
   hasSearch = false;
 
-  constructor(prng: Prng, prefix: string) {
+  /** `sound`: without foreign keys that refer to no key, and without REPLACE where there is no key. */
+  readonly sound: boolean;
+
+  constructor(prng: Prng, prefix: string, sound: boolean) {
     this.#prng = prng;
+    this.sound = sound;
     this.#prefix = prefix;
   }
 
@@ -83,7 +88,8 @@ export class Schema {
       this.#column(column, { first: at === 0, key, isStrict, columns }),
     );
     definitions.push(...this.#constraints(columns, key));
-    this.tables.push({ name, columns, kind: "table" });
+    const isKeyed = key === "row" || key === "auto" || key === "column";
+    this.tables.push({ name, columns, kind: "table", isKeyed });
     const options = [isStrict ? "STRICT" : "", hasNoRowid ? "WITHOUT ROWID" : ""].filter(Boolean);
     return `CREATE TABLE ${exists}${this.name(name)}(${definitions.join(", ")}) ${options.join(", ")}`.trim();
   }
@@ -224,14 +230,18 @@ export class Schema {
     if (prng.chance(0.2)) constraints.push(`UNIQUE (${pair})${this.#conflict()}`);
     if (prng.chance(0.08)) constraints.push(`CHECK (${this.name(columns[0]!)} <> 4)`);
     if (prng.chance(0.1) && this.tables.length > 0) {
-      constraints.push(`FOREIGN KEY (${this.name(columns.at(-1)!)}) ${this.#reference()}`);
+      const reference = this.#reference();
+      const column = this.name(columns.at(-1)!);
+      if (reference !== "") constraints.push(`FOREIGN KEY (${column}) ${reference}`);
     }
     return constraints;
   }
 
   #reference(): string {
     const prng = this.#prng;
-    const parent = this.some();
+    const keyed = this.tables.filter((table) => table.isKeyed === true);
+    const parent = this.sound ? keyed.at(-1) : this.some();
+    if (parent === undefined) return "";
     const column = prng.chance(0.6) ? `(${this.name(parent.columns[0]!)})` : "";
     const remove = prng.chance(0.6) ? ` ON DELETE ${pick(actions, prng)}` : "";
     const update = prng.chance(0.4) ? ` ON UPDATE ${pick(actions, prng)}` : "";
@@ -240,7 +250,13 @@ export class Schema {
   }
 
   #conflict(): string {
-    return this.#prng.chance(0.4) ? ` ON CONFLICT ${pick(clauses, this.#prng)}` : "";
+    return this.#prng.chance(0.4) ? ` ON CONFLICT ${this.clause()}` : "";
+  }
+
+  /** What happens on a conflict. */
+  clause(): string {
+    const clause = pick(["FAIL", "IGNORE", "REPLACE", "ROLLBACK", "ABORT"], this.#prng);
+    return this.sound && clause === "REPLACE" ? "IGNORE" : clause;
   }
 
   #inTrigger(target: Table, row: string, table: Table): string {
@@ -249,7 +265,7 @@ export class Schema {
     const into = this.name(target.name);
     const column = this.column(target);
     const counter = pick(["changes()", "last_insert_rowid()", "total_changes() > 5"], prng);
-    const or = prng.chance(0.3) ? ` OR ${pick(clauses, prng)}` : "";
+    const or = prng.chance(0.3) ? ` OR ${this.clause()}` : "";
     const raise = pick(
       ["IGNORE", "ABORT, 'no'", "FAIL, 'part'", "ROLLBACK, 'all'", "ABORT, 'no' || 1"],
       prng,
