@@ -5,6 +5,7 @@
  * Not here: where units run (node/route/), the last word on what a statement is (sql/shape.ts).
  */
 
+import { ownSavepointPrefix } from "../sql/authorizer.ts";
 import { afterStatement, shapeOf } from "../sql/classify.ts";
 import type { SqlRequest, Stmt, Unit } from "../sql/request.ts";
 import type { Shape, StatementKind } from "../sql/shape.ts";
@@ -60,6 +61,7 @@ function isSurelyGood({ head, explain }: Statement): boolean {
   if (explain) return false;
   if (head[0] !== "SAVEPOINT") return goodControl.test(head.join(" "));
   const [, name = ""] = head;
+  if (name.toLowerCase().startsWith(ownSavepointPrefix)) return false;
   const isQuoted = name !== name.toUpperCase();
   return (
     head.length === 2 &&
