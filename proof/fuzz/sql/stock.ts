@@ -134,6 +134,8 @@ export class StockStream {
   }
 
   #describe({ sql }: Statement): Answer {
+    // What another connection did to the schema is noticed only by reading.
+    this.#db.prepare("SELECT count(*) FROM sqlite_schema").get();
     return this.#answered(() => ({ type: "describe", cols: columnsOf(this.#only(sql)) }));
   }
 
