@@ -153,7 +153,9 @@ export class Executor {
   wantsSolo(unit: Unit): boolean {
     try {
       const shapes = unit.requests.flatMap((request) => this.#shapes(request));
-      return mustRunAlone(unit) || leavesOpen(shapes) || shapes.some(isSoloKind);
+      const isSolo = (shape: Shape) =>
+        isSoloKind(shape) || (shape.writes && this.#cache.defersKeys);
+      return mustRunAlone(unit) || leavesOpen(shapes) || shapes.some(isSolo);
     } catch (error) {
       if (error instanceof SqlError) return true;
       throw error;
@@ -329,6 +331,10 @@ export class Executor {
         if (compiled.checksTables && transaction.realm === "reading") this.#cache.lookAtIndexes();
         return { ...nothing, cols: compiled.cols, rows: this.#rows(compiled, stmt, values) };
       case "change":
+        // Deferred keys are looked at by COMMIT, and beside others a later unit could mend what this one broke.
+        if (transaction.realm === "shared" && this.#cache.defersKeys) {
+          throw new NeedsSolo("a foreign key of the schema is deferred");
+        }
         return this.#change(compiled, stmt, values);
       case "setting":
         if (transaction.realm === "shared") throw new NeedsSolo("a setting of the connection");

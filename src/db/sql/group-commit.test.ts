@@ -99,6 +99,21 @@ test("a deferred foreign key fails the transaction that broke it, and no other",
   assert.deepEqual(w.rows("select p from child order by p"), [[3], [77]]);
 });
 
+test("a deferred foreign key that a later statement or unit would mend is broken all the same", () => {
+  const w = writer("CREATE TABLE child(p REFERENCES t(a) DEFERRABLE INITIALLY DEFERRED)");
+  const strict = (each: Unit): Unit => ({ ...each, foreignKeys: true });
+  const orphan = "insert into child values(77)";
+  const run = w.run([
+    strict(unit(orphan, "delete from child")),
+    strict(unit(orphan)),
+    strict(insert(77)),
+    strict(unit(orphan)),
+  ]);
+  const broken = "SQLITE_CONSTRAINT";
+  assert.deepEqual(codes(run), [[broken, "ok"], [broken], ["ok"], ["ok"]]);
+  assert.deepEqual(w.rows("select p from child"), [[77]]);
+});
+
 test("FAIL keeps what was done before it, alone or beside others", () => {
   const w = writer("INSERT INTO t VALUES (5, 'there')");
   const failing = unit("insert or fail into t values(3, 0), (5, 0), (6, 0)");

@@ -75,6 +75,9 @@ export class StatementCache {
   readonly #db: DatabaseSync;
   readonly #authorizer: Authorizer;
   readonly #counter: StatementSync;
+  readonly #deferral: StatementSync;
+  /** Whether a foreign key is deferred, in which schema. */
+  #defers = { schema: -1, isSo: false };
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
   /** Called before a statement of the schema is compiled. */
@@ -89,6 +92,18 @@ export class StatementCache {
       `SELECT 1 FROM main.sqlite_schema
        WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%AUTOINCREMENT%'`,
     );
+    this.#deferral = db.prepare(
+      "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1",
+    );
+  }
+
+  /** Whether the schema may have a foreign key that is looked at only when a transaction is committed. */
+  get defersKeys(): boolean {
+    if (this.#defers.schema !== this.#schema) {
+      const isSo = this.#authorizer.asOurselves(() => this.#deferral.get()) !== undefined;
+      this.#defers = { schema: this.#schema, isSo };
+    }
+    return this.#defers.isSo;
   }
 
   /** The statements of a text, not compiled. Throws SqlError on text that SQLite would not see the end of. */
