@@ -62,8 +62,9 @@ test("log kinds and a copy by changes: hidden rowids, orders of scans, names of 
 test("paceline changes --into follows what nodes accept", { timeout: 60_000 }, async (t) => {
   const cluster = await TestCluster.start({ args: ["--settings", "record.changes=true"] });
   t.after(() => cluster.stop());
-  await cluster.leader();
-  const url = cluster.urls[0]!;
+  const leader = await cluster.leader();
+  const follower = cluster.nodes.find(({ id }) => id !== leader)!;
+  const url = cluster.url(follower.id);
   for (const sql of [...hidden, ...shadowed, ...quotes]) await rowsOf(url, sql);
   const [[lsn]] = (await rowsOf(url, "SELECT lsn FROM sqlite_paceline")) as [[number]];
   const file = join(cluster.dir, "copy.sqlite");
@@ -80,7 +81,7 @@ test("paceline changes --into follows what nodes accept", { timeout: 60_000 }, a
   );
   assert.equal(ran.code, 0, ran.stderr);
   const options = { readOnly: true, readBigInts: true, returnArrays: true } as const;
-  const [copy, node] = [file, join(cluster.nodes[0]!.dir, "db/main.sqlite")].map((path) => {
+  const [copy, node] = [file, join(follower.dir, "db/main.sqlite")].map((path) => {
     const db = new DatabaseSync(path, { ...options, enableDoubleQuotedStringLiterals: true });
     const { "": _schema, paceline_copied: _place, ...rows } = rowsIn(db);
     db.close();

@@ -79,6 +79,27 @@ test("fault 1: COMMIT behind a mark ends nothing that is another's", async () =>
   assert.deepEqual(await told("SELECT count(*) FROM dup"), [[200]]);
 });
 
+test("fault 1: in an interactive transaction a mark changes nothing", async () => {
+  await told("CREATE TABLE ended(v)");
+  const run = async (...sql: string[]) => {
+    const stream = new HranaStream(url);
+    const said: string[] = [];
+    for (const text of sql) said.push(await stream.said(text));
+    await stream.close();
+    return said;
+  };
+  const none = ["ok", "ok", "ok", "SQLITE_ERROR"];
+  const insert = "INSERT INTO ended VALUES(1)";
+  assert.deepEqual(await run("BEGIN", insert, `${mark}COMMIT`, "ROLLBACK"), none);
+  assert.deepEqual(await told("SELECT count(*) FROM ended"), [[1]]);
+  assert.deepEqual(await run("BEGIN", `${mark}ROLLBACK`, insert, "COMMIT"), none);
+  assert.deepEqual(await told("SELECT count(*) FROM ended"), [[2]]);
+  await told("CREATE TABLE balance(b)");
+  await told("INSERT INTO balance VALUES(100)");
+  await together("UPDATE balance SET b = b + 100", `${mark}COMMIT`, `${mark}RELEASE s`);
+  assert.deepEqual(await told("SELECT b FROM balance"), [[200]]);
+});
+
 test("fault 2: what ON CONFLICT FAIL keeps is kept, whatever shares the transaction", async () => {
   await told("CREATE TABLE keeps(id INTEGER PRIMARY KEY, a UNIQUE ON CONFLICT FAIL)");
   assert.match(String(await told("INSERT INTO keeps(a) VALUES(1),(2),(1),(3)")), /UNIQUE/);
@@ -105,6 +126,14 @@ test("fault 3: a statement that failed with rows blames nobody else", async () =
   const found: string[] = [];
   for (const value of ["{}", "{", "{}", "{}"]) found.push((await execute(url, json, [value])).type);
   assert.deepEqual(found, ["ok", "failed", "ok", "ok"]);
+  // In a transaction, and for another client after it.
+  const stream = new HranaStream(url);
+  const name = "INSERT INTO st2(u) VALUES ('t1') RETURNING id";
+  const twice = [await stream.said("BEGIN"), await stream.said(name), await stream.said(name)];
+  assert.deepEqual(twice, ["ok", "ok", "SQLITE_CONSTRAINT_UNIQUE"]);
+  await stream.one("ROLLBACK");
+  await stream.close();
+  assert.equal((await execute(url, name)).type, "ok");
 });
 
 test("fault 12: a stream is a connection", async () => {
@@ -145,6 +174,25 @@ test("fault 16: infinities have a word", async () => {
   assert.deepEqual(await told("SELECT 9e999, -9e999, typeof(9e999)"), [["Inf", "-Inf", "real"]]);
 });
 
+test("fault 17: as many terms, arguments, columns and levels as SQLite has", async () => {
+  const many = (count: number, text: string) => Array(count).fill(text).join(",");
+  assert.deepEqual(await told(`SELECT length(concat(${many(1_000, "'x'")}))`), [[1_000]]);
+  const columns = Array.from({ length: 2_000 }, (_, i) => `c${i}`).join(",");
+  assert.deepEqual(await told(`CREATE TABLE wide(${columns})`), []);
+  await told(`INSERT INTO wide VALUES(${many(2_000, "7")})`);
+  assert.equal(((await told("SELECT * FROM wide")) as number[][])[0]!.length, 2_000);
+  const pattern = `${"x".repeat(40_000)}%`;
+  assert.deepEqual(await rowsOf(url, "SELECT ? LIKE ?", ["x".repeat(40_001), pattern]), [[1]]);
+  await told("CREATE TABLE chain(id INTEGER PRIMARY KEY, up REFERENCES chain ON DELETE CASCADE)");
+  const numbers = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 900)";
+  await told(`INSERT INTO chain ${numbers} SELECT i, nullif(i - 1, 0) FROM n`);
+  assert.deepEqual(await told("DELETE FROM chain WHERE id = 1"), []);
+  assert.deepEqual(await told("SELECT count(*) FROM chain"), [[0]]);
+  // One more than SQLite takes is refused in its words.
+  const terms = Array.from({ length: 501 }, (_, i) => `SELECT ${i}`).join(" UNION ALL ");
+  assert.match(String(await told(terms)), /too many terms in compound SELECT/);
+});
+
 test("fault 17: SQLite's own limits, and what tools say at their start", async () => {
   const terms = Array.from({ length: 400 }, (_, i) => `SELECT ${i}`).join(" UNION ALL ");
   await told("CREATE TABLE many(a)");
@@ -174,14 +222,34 @@ test("fault 2, log kind statements: leader and followers keep the same", async (
     await stream.one(sql);
   assert.equal(await stream.said("COMMIT"), "ok");
   await stream.close();
-  const [position] = await rowsOf(url, "SELECT lsn FROM sqlite_paceline");
-  const headers = { "paceline-min-position": String(position![0]) };
-  for (const each of cluster.urls) {
-    const rows = await rowsOf(each, "SELECT id, a FROM cf", [], { headers });
-    assert.deepEqual(rows, [
-      [1, 1],
-      [2, 2],
-      [3, 9],
-    ]);
-  }
+  await everywhere("SELECT id || '=' || a FROM cf", ["1=1", "2=2", "3=9"]);
 });
+
+test("fault 1, log kind rows: copies are equal, and the change stream leaves nothing out", async () => {
+  const set = await paceline("configure", "logKind=rows", "record.changes=true", "--url", url);
+  assert.equal(set.code, 0, set.stderr);
+  await told("CREATE TABLE marked(v)");
+  const before = await placeOf();
+  await together("INSERT INTO marked VALUES('a')", `${mark}INSERT INTO marked VALUES('b')`);
+  await told("UPDATE marked SET v = 'bb' WHERE v = 'b'");
+  await everywhere("SELECT v FROM marked", ["a", "bb"]);
+  const until = ["--until", String(await placeOf())];
+  const ran = await paceline("changes", "--url", url, "--from", String(before), ...until);
+  assert.equal(ran.code, 0, ran.stderr);
+  const values = [...ran.stdout.matchAll(/"after":\{[^}]*"v":"(\w+)"/g)].map(([, v]) => v);
+  assert.deepEqual(values, ["a", "b", "bb"]);
+});
+
+async function placeOf(): Promise<number> {
+  const [row] = await rowsOf(url, "SELECT lsn FROM sqlite_paceline");
+  return row![0] as number;
+}
+
+/** Every node gives these rows, as soon as it has what was written so far. */
+async function everywhere(sql: string, expected: readonly string[]): Promise<void> {
+  const headers = { "paceline-min-position": String(await placeOf()) };
+  for (const each of cluster.urls) {
+    const rows = await rowsOf(each, sql, [], { headers });
+    assert.deepEqual(rows.flat(), expected, each);
+  }
+}

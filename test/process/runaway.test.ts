@@ -14,7 +14,7 @@ test("an endless query and an endless write are cut without an election", {
   const cluster = await TestCluster.start({ args: ["--statement-timeout", "2"] });
   t.after(() => cluster.stop());
   const leader = await cluster.leader();
-  const url = cluster.url(leader);
+  const url = cluster.url(cluster.nodes.find(({ id }) => id !== leader)!.id);
   await Load.prepare(url);
   await rowsOf(url, "CREATE TABLE sink (x)");
   const before = (await cluster.statusOf(leader))!.term;

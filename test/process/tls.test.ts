@@ -82,6 +82,9 @@ test("three nodes under TLS: writes through any node, the leader killed, a fourt
   // The tools of an operator need no certificate, and every node is asked under TLS by the one that they talk to.
   const verified = await paceline("verify", "--url", cluster.url("w"));
   assert.equal(verified.code, 0, verified.stderr);
+  const https = cluster.url("w").replace("http:", "https:");
+  const untrusted = await paceline("status", "--url", https);
+  assert.match(untrusted.stderr, /is not trusted: .*\n.*NODE_EXTRA_CA_CERTS/);
 });
 
 test("a node without TLS, with another CA, or with none of the cluster's papers gets nothing", {

@@ -26,7 +26,8 @@ test("copies are compared at one position while writes go on, and one that diffe
   const cluster = await TestCluster.start({ args: ["--settings", "logKind=rows"] });
   t.after(() => cluster.stop());
   const leader = await cluster.leader();
-  const url = cluster.url(leader);
+  const [asked, other] = cluster.nodes.filter(({ id }) => id !== leader);
+  const url = cluster.url(asked!.id);
   for (const sql of [
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
     "CREATE TABLE kept(x)",
@@ -43,28 +44,27 @@ test("copies are compared at one position while writes go on, and one that diffe
   assert.match(whole.stdout, /All 3 copies are whole and identical: compared at position \d+\./);
 
   // Somebody writes into the file of a node that is down: under rows no checksum of the log tells.
-  const other = cluster.nodes.find(({ id }) => id !== leader)!;
-  await cluster.kill(other.id, "SIGTERM");
-  const file = new DatabaseSync(join(other.dir, "db/main.sqlite"));
+  await cluster.kill(other!.id, "SIGTERM");
+  const file = new DatabaseSync(join(other!.dir, "db/main.sqlite"));
   file.exec("UPDATE kept SET x = 'wrong' WHERE x = 'right'; DELETE FROM words");
   file.close();
-  cluster.restart(other.id);
-  await until(async () => (await cluster.statusOf(other.id)) !== undefined);
+  cluster.restart(other!.id);
+  await until(async () => (await cluster.statusOf(other!.id)) !== undefined);
   const broken = await verify();
   await stop();
   assert.equal(broken.code, 1, broken.stdout + broken.stderr);
-  const named = `^${other.id} .*differs from ${leader} at \\d+ in table kept, table words_content`;
+  const named = `^${other!.id} .*differs from ${leader} at \\d+ in table kept, table words_content`;
   assert.match(broken.stdout, new RegExp(named, "m"));
   assert.match(broken.stderr, /are copied from another node: see the log, then verify again/);
   await until(
-    async () => /page sync from .* done/.test(cluster.output(other.id)),
-    () => cluster.output(other.id),
+    async () => /page sync from .* done/.test(cluster.output(other!.id)),
+    () => cluster.output(other!.id),
   );
   const mended = await verify();
   assert.equal(mended.code, 0, mended.stdout + mended.stderr);
   const sql = "SELECT x FROM kept ORDER BY rowid";
   const stale = { headers: { "paceline-consistency": "stale" } };
-  const here = await execute(cluster.url(other.id), sql, [], stale);
+  const here = await execute(cluster.url(other!.id), sql, [], stale);
   assert.deepEqual(here.type === "ok" && here.rows, [["right"], ["left"]]);
 });
 

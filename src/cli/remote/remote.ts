@@ -101,6 +101,9 @@ export class Remote {
     if (error.name === "TimeoutError" || error.code?.endsWith("S_TIMEOUT")) {
       return new Broken(`${this.url} did not answer within ${timeoutMs / 1000} s`, notRunning);
     }
+    if (this.url.startsWith("https:") && /CERT|SIGNATURE/.test(error.code ?? "")) {
+      return new Broken(`${this.url} is not trusted: ${error.message}`, notTrusted);
+    }
     const reason = reasons[error.code ?? ""];
     const text = `cannot reach a node at ${this.url}`;
     return reason === undefined
@@ -112,6 +115,10 @@ export class Remote {
 const notRunning =
   "Is it running? `npm start` starts three nodes on this machine, `paceline start --help` tells more.\n" +
   "Another node: --url http://HOST:PORT, or set PACELINE_URL.";
+
+const notTrusted =
+  "Name its CA: NODE_EXTRA_CA_CERTS=ca.pem paceline … Its certificate must name the address in subjectAltName.\n" +
+  "The same port answers http:// as well.";
 
 /** Failures that come before anything is sent. */
 const reasons: Readonly<Record<string, string>> = {
