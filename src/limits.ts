@@ -143,7 +143,7 @@ export const limits = {
   sqlBytesMax: 16 * MiB,
   /** Pages of one transaction, raw. Above it the transaction is refused: an entry must fit in memory on every node. */
   transactionBytesMax: 256 * MiB,
-  /** Rows of the statement before that changes() can tell inside a view or trigger, after another client used the
+  /** Rows of the statement before that changes() can tell inside a view or the like, after another client used the
    *  connection: so many rows of ours are updated for it. */
   restoredChangesMax: 1_000_000,
   /** Client transactions in one group commit. */

@@ -186,6 +186,13 @@ describe("a pool of readers", { concurrency: true }, () => {
     assert.match(late.results[1]!, /"database is locked".*"SQLITE_BUSY".*SQLITE_BUSY_SNAPSHOT/);
     assert.match(late.results[2]!, /"value":"10"/);
     assert.deepEqual(late.transaction?.savepoints, ["a", "b"]);
+    // It is over when the client says so, whatever the unit tries then.
+    const over = await session.run({
+      ...unit("insert into t(a) values(1)", "rollback", "insert into t(a) values(1)"),
+      snapshot: { lsn, term },
+    });
+    assert.deepEqual([over.refusedWrite, over.transaction], [false, undefined]);
+    assert.match(over.results[2]!, /SQLITE_BUSY_SNAPSHOT/);
     session.close();
   });
 

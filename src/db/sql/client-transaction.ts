@@ -116,9 +116,12 @@ export class ClientTransaction {
     return this.#wrote;
   }
 
-  /** What a write is refused with where none can be: whose transaction comes too late may begin again. */
+  /**
+   * What a write is refused with where none can be: whose transaction comes too late may begin again. So may what comes
+   * after its end in the same unit, which runs in one place as a whole.
+   */
   get writeRefusal(): SqlError {
-    return this.#overtaken && this.isOpen && !this.#readonly
+    return this.#overtaken && this.#realm === "reading" && !this.#readonly
       ? new SqlError("SQLITE_BUSY", "database is locked", "SQLITE_BUSY_SNAPSHOT")
       : new SqlError("SQLITE_READONLY", "attempt to write a readonly database");
   }

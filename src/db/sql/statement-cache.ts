@@ -18,7 +18,7 @@ import { shapeOf } from "./classify.ts";
 import { quoted } from "./quoted.ts";
 import { compiledShape, plainShape, type Shape } from "./shape.ts";
 import { isTooLong, SqlError, sqlErrorFrom } from "./sql-error.ts";
-import { parametersOf, parseScript, renameCalls, type Statement } from "./tokenizer.ts";
+import { parametersOf, parseScript, plainCalls, renameCalls, type Statement } from "./tokenizer.ts";
 
 /** Texts in one generation. ORMs use some hundred; each compiled statement is a few kilobytes. */
 const generationTextsMax = 512;
@@ -57,7 +57,7 @@ export type Compiled = {
   readonly pragma: PragmaCall | undefined;
   /** It calls last_insert_rowid(). */
   readonly usesRowid: boolean;
-  /** It calls changes() or total_changes() where the call cannot be renamed: in a view or trigger. */
+  /** It calls changes() or total_changes() where the call cannot be renamed: in a view, trigger or table. */
   readonly usesChanges: boolean;
   readonly usesTotal: boolean;
   /** PRAGMA integrity_check or quick_check, or a table of that name. */
@@ -74,7 +74,7 @@ type Entry = {
 export class StatementCache {
   readonly #db: DatabaseSync;
   readonly #authorizer: Authorizer;
-  readonly #counter: StatementSync;
+  readonly #tableText: StatementSync;
   readonly #deferral: StatementSync;
   /** Whether a foreign key is deferred, in which schema. */
   #defers = { schema: -1, isSo: false };
@@ -88,9 +88,8 @@ export class StatementCache {
   constructor(db: DatabaseSync, authorizer: Authorizer) {
     this.#db = db;
     this.#authorizer = authorizer;
-    this.#counter = db.prepare(
-      `SELECT 1 FROM main.sqlite_schema
-       WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%AUTOINCREMENT%'`,
+    this.#tableText = db.prepare(
+      "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE",
     );
     this.#deferral = db.prepare(
       "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1",
@@ -148,7 +147,9 @@ export class StatementCache {
       const run = callsCounter(trace, shape)
         ? this.#traced(renameCalls(text, ownCounters))
         : { call, trace };
-      const { functions } = run.trace;
+      const texts = [...trace.touched].map((table) => this.#textOf(table));
+      const ofTables = texts.flatMap(connectionCalls);
+      const functions = new Set([...run.trace.functions, ...ofTables]);
       return {
         ...{ statement, shape, explained, call: run.call, pragma: trace.pragma },
         plan: bindingPlan(parametersOf(statement.text)),
@@ -156,8 +157,8 @@ export class StatementCache {
         hasColumns: columns.length > 0,
         isIndirect: authorizer.isIndirect,
         touched: [...trace.touched],
-        counts: trace.inserts && [...trace.touched].some((table) => this.#hasCounter(table)),
-        functions: trace.functions,
+        counts: trace.inserts && texts.some((text) => /AUTOINCREMENT/i.test(text)),
+        functions: new Set([...trace.functions, ...ofTables]),
         usesRowid: functions.has("last_insert_rowid"),
         usesChanges: functions.has("changes"),
         usesTotal: functions.has("total_changes"),
@@ -186,8 +187,10 @@ export class StatementCache {
     this.#schema++;
   }
 
-  #hasCounter(table: string): boolean {
-    return this.#authorizer.asOurselves(() => this.#counter.get(table)) !== undefined;
+  /** What made the table; empty for a view. */
+  #textOf(table: string): string {
+    const found = this.#authorizer.asOurselves(() => this.#tableText.get(table));
+    return (found as unknown as [string] | undefined)?.[0] ?? "";
   }
 
   #entry(sql: string): Entry {
@@ -231,6 +234,19 @@ function explains(statement: Statement, trace: Trace, columns: Columns): boolean
   if (trace.control !== undefined) return true;
   const first = columns[0]!.name;
   return statement.explain && (first === "addr" || first === "id");
+}
+
+/** Functions whose answer belongs to the connection. */
+const ofConnection =
+  /^(?:changes|total_changes|last_insert_rowid|sqlite_version|sqlite_source_id)$/;
+
+/**
+ * Those that the DEFAULTs and CHECKs of a table call. The authorizer is told of calls in a DEFAULT never, of those in a
+ * CHECK only when SQLite reads the schema.
+ */
+function connectionCalls(table: string): string[] {
+  if (!/changes|rowid|sqlite_/i.test(table)) return [];
+  return [...plainCalls(table)].map(({ name }) => name).filter((name) => ofConnection.test(name));
 }
 
 /** Its own calls are renamed; texts of the schema stay as they are. */

@@ -57,9 +57,22 @@ export function parametersOf(statement: string): Parameter[] {
 
 /** The statement with calls without arguments renamed, as `names` says by lower-case name. */
 export function renameCalls(statement: string, names: Readonly<Record<string, string>>): string {
-  const scanner = new Scanner(statement);
   let text = "";
   let from = 0;
+  for (const { name, at, end } of plainCalls(statement)) {
+    const renamed = names[name];
+    if (renamed === undefined) continue;
+    text += statement.slice(from, at) + renamed;
+    from = end;
+  }
+  return text + statement.slice(from);
+}
+
+/** Calls without arguments: the function's name in lower case, and where it stands. */
+export function* plainCalls(
+  statement: string,
+): Generator<{ readonly name: string; readonly at: number; readonly end: number }> {
+  const scanner = new Scanner(statement);
   /** The last three tokens, the last one last. */
   let before: Token[] = [];
   for (scanner.next(); scanner.kind !== "end"; scanner.next()) {
@@ -67,13 +80,10 @@ export function renameCalls(statement: string, names: Readonly<Record<string, st
     before = [...before.slice(-2), { kind: scanner.kind, text: token, at: scanner.from }];
     const [called, open, close] = before;
     if (open?.text !== "(" || close?.text !== ")" || called === undefined) continue;
+    if (called.kind === "symbol") continue;
     const name = called.kind === "quoted" ? unquote(called.text) : called.text;
-    const renamed = called.kind === "symbol" ? undefined : names[name.toLowerCase()];
-    if (renamed === undefined) continue;
-    text += statement.slice(from, called.at) + renamed;
-    from = called.at + called.text.length;
+    yield { name: name.toLowerCase(), at: called.at, end: called.at + called.text.length };
   }
-  return text + statement.slice(from);
 }
 
 type Token = { readonly kind: TokenKind; readonly text: string; readonly at: number };

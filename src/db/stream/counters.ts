@@ -4,9 +4,10 @@
  *
  *   last_insert_rowid()  the connection has the stream's before each statement that may set it or use it: an INSERT
  *                        into a table of ours puts it there
- *   changes()            where a statement calls it itself, the call is renamed to a function of ours; inside a view or
- *                        trigger it is SQLite's, and an UPDATE of as many rows of ours puts it there
- *   total_changes()      likewise renamed; inside a view or trigger it cannot be right, and is refused
+ *   changes()            where a statement calls it itself, the call is renamed to a function of ours; inside a view, a
+ *                        trigger, a DEFAULT or a CHECK it is SQLite's, and an UPDATE of as many rows of ours puts it
+ *                        there
+ *   total_changes()      likewise renamed; elsewhere it cannot be right, and is refused
  *
  * Not here: which statements call what (sql/statement-cache.ts).
  */
@@ -146,16 +147,18 @@ export class Counters {
     if (this.#now()[0] !== this.#lastInsertRowid) this.#giveRowid();
   }
 
-  /** A statement is about to run that calls changes() inside a view or trigger. Throws SqlError. */
+  /** A statement is about to run that calls changes() where the call cannot be renamed. Throws SqlError. */
   giveChanges(): void {
     const wanted = this.#changes;
-    const [, changes, total] = this.#now();
-    if (changes === wanted) return;
+    const [rowid, changes, total] = this.#now();
+    // To set the rowid later would change what is right now.
+    if (changes === wanted && rowid === this.#lastInsertRowid) return;
     if (wanted > BigInt(limits.restoredChangesMax)) {
       throw new SqlError(
         "BLOCKED",
-        `changes() inside a view or trigger is available up to ${limits.restoredChangesMax} rows, and ${wanted} were ` +
-          "changed; call it outside, or in the request that made the change",
+        "changes() inside a view, trigger, DEFAULT or CHECK is available up to " +
+          `${limits.restoredChangesMax} rows, and ${wanted} were changed; ` +
+          " call it outside, or in the request that made the change",
       );
     }
     this.#authorizer.asOurselves(() => {

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import type { LogKind } from "../../vocabulary.ts";
+import { type LogKind, lsn, term } from "../../vocabulary.ts";
 import { ReadView } from "../process/reader-child.ts";
 import type { Unit, Value } from "../sql/request.ts";
 import { execute, newDatabase, TestWriter, unit } from "../sql/test-database.ts";
-import type { ConnectionState } from "./connection-state.ts";
+import { type ConnectionState, newConnection } from "./connection-state.ts";
 
 type Result = {
   type: "ok" | "error";
@@ -161,6 +161,33 @@ test("counters in views and triggers are the stream's own, or refused", () => {
     String(streams.run("mine", "SELECT n FROM v")),
     /total_changes\(\) is not available/,
   );
+});
+
+test("counters in a DEFAULT or CHECK are the stream's own, or refused", () => {
+  const schema = [
+    "CREATE TABLE d(id INTEGER PRIMARY KEY, a, n DEFAULT (changes()), r DEFAULT (last_insert_rowid()))",
+    "CREATE TABLE c(id INTEGER PRIMARY KEY, a CHECK (a <> changes()))",
+  ];
+  compare(schema, [
+    ...["INSERT INTO d(a) VALUES (1)", "INSERT INTO d(a) VALUES (2), (3), (4)"],
+    ...["INSERT INTO d(a) VALUES (5) RETURNING n, r", "INSERT INTO d DEFAULT VALUES"],
+    ...["SELECT * FROM d", "INSERT INTO c(a) VALUES (5), (6), (7)", "INSERT INTO c(a) VALUES (3)"],
+    ...["INSERT INTO c(a) VALUES (2)", "UPDATE c SET a = 1 WHERE id = 1", "SELECT * FROM c"],
+  ]);
+  const streams = new Streams(noise, "CREATE TABLE d(a, n DEFAULT (total_changes()))");
+  assert.match(
+    String(streams.run("mine", "INSERT INTO d(a) VALUES (1)")),
+    /total_changes\(\) is not available/,
+  );
+});
+
+test("query_only refuses a write for what it is, also where a deferred transaction would begin to write", () => {
+  const { writer } = new Streams(noise);
+  const asked = unit(execute("BEGIN"), execute("INSERT INTO noise VALUES (1)"));
+  const connection = { ...newConnection, settings: { query_only: "1" } };
+  const snapshot = { lsn: lsn(0), term: term(0) };
+  const [outcome] = writer.run([{ ...asked, connection, snapshot }]).outcomes;
+  assert.match(outcome!.results[1]!, /"SQLITE_READONLY"/);
 });
 
 test("settings last as long as the stream", () => {

@@ -74,7 +74,8 @@ export class StreamConnection {
     if (usesTotal) {
       throw new SqlError(
         "BLOCKED",
-        "total_changes() is not available inside a view or trigger: clients share connections; call it outside",
+        "total_changes() is not available inside a view, trigger, DEFAULT or CHECK: clients share connections; " +
+          "call it outside",
       );
     }
     if (usesRowid) this.counters.giveRowid();

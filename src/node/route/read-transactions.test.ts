@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import type { Unit } from "../../db/sql/request.ts";
+import type { Condition, Unit } from "../../db/sql/request.ts";
 import { limits } from "../../limits.ts";
 import { lsn, term } from "../../vocabulary.ts";
 import { type ReadTransactionPorts, ReadTransactions } from "./read-transactions.ts";
@@ -132,6 +132,22 @@ test("what follows COMMIT in a request is not bound to the view", async () => {
   const answer = await transactions.continue(session!, unit("COMMIT", "SELECT 2"), options);
   assert.deepEqual(log.slice(1), ["close", "route undefined", "read SELECT 2"]);
   assert.equal(answer.results.length, 2);
+});
+
+test("what follows ROLLBACK in a batch is not bound to the view, if that is sure to run", async () => {
+  const { log, transactions } = setup();
+  const stmtOf = (sql: string) => ({ sql, args: [], namedArgs: [], wantRows: true });
+  const first = async (condition: Condition | undefined) => {
+    const { session } = await transactions.begin(unit("BEGIN", "SELECT 1 FROM t"), options);
+    const steps = [
+      { stmt: stmtOf("ROLLBACK"), condition },
+      { stmt: stmtOf("DELETE FROM t"), condition: undefined },
+    ];
+    await transactions.continue(session!, { requests: [{ type: "batch", steps }] }, options);
+    return log.at(-2);
+  };
+  assert.equal(await first(undefined), 'write BEGIN; SAVEPOINT "s"; ? at any');
+  assert.equal(await first({ type: "is_autocommit" }), 'write BEGIN; SAVEPOINT "s"; ? at 7');
 });
 
 test("a transaction that expired says so; one of another life is lost, and nobody else's", async () => {

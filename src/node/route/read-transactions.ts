@@ -158,7 +158,9 @@ export class ReadTransactions {
   }
 
   async #upgrade(id: string, held: Held, unit: Unit, options: RunOptions): Promise<RunAnswer> {
-    const { opening, snapshot } = held;
+    const { opening } = held;
+    // What comes after the end of the transaction may be as new as it likes.
+    const snapshot = beginsWithEnd(unit) ? undefined : held.snapshot;
     const whole = { ...unit, requests: [...opening, ...unit.requests], snapshot };
     const plain = { session: undefined, begin: "immediate", inPieces: undefined } as const;
     const answer = await this.#ports.write(whole, { ...options, ...plain });
@@ -225,6 +227,12 @@ function without(opening: readonly SqlRequest[], answer: RunAnswer): RunAnswer {
 function ends(request: SqlRequest | undefined): boolean {
   const kind = controlOf(request)?.kind;
   return kind === "commit" || kind === "rollback";
+}
+
+/** A batch whose first step ends the transaction in any case. */
+function beginsWithEnd({ requests: [request] }: Unit): boolean {
+  const [step] = request?.type === "batch" ? request.steps : [];
+  return step?.condition === undefined && step !== undefined && ends({ ...step, type: "execute" });
 }
 
 /** What a statement about a transaction is answered that went well. */
