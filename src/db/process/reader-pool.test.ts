@@ -162,11 +162,14 @@ describe("a pool of readers", { concurrency: true }, () => {
     using subject = open();
     const { db, pool } = subject;
     const session = await pool.openSession();
-    const opened = await session.run(unit("begin", "savepoint a", "select 1"));
-    assert.deepEqual([opened.hasRead, opened.transaction?.savepoints], [false, ["a"]]);
+    const opened = await session.run(unit("begin", "savepoint A", "savepoint É", "select 1"));
+    // Of the letters of a name, SQLite knows those of ASCII as large and small.
+    assert.deepEqual([opened.hasRead, opened.transaction?.savepoints], [false, ["a", "É"]]);
     db.exec("begin; insert into t values(11); update sqlite_paceline set lsn = 6; commit");
     const read = await session.run(count);
     assert.deepEqual([counted(read), read.lsn], [11, 6]);
+    const other = await session.run(unit("release é"));
+    assert.match(other.results[0]!, /no such savepoint: é/);
     session.close();
   });
 

@@ -76,7 +76,7 @@ export class ClientTransaction {
   #realm: Realm = "reading";
   /** How the open transaction was begun. A transaction begun by SAVEPOINT ends with that savepoint. */
   #opened: "no" | "begin" | "savepoint" = "no";
-  /** Names of the client's open savepoints, outermost first, in lower case. */
+  /** Names of the client's open savepoints, outermost first, folded as SQLite does. */
   #savepoints: string[] = [];
   /** The client promised not to write. */
   #readonly = false;
@@ -180,7 +180,7 @@ export class ClientTransaction {
   savepoint(name: string): void {
     if (!this.isOpen) this.#open("savepoint");
     if (this.#realm !== "reading") this.#db.exec(`SAVEPOINT ${quoted(name)}`);
-    this.#savepoints.push(name.toLowerCase());
+    this.#savepoints.push(folded(name));
     this.#ports.recorder?.savepoint();
   }
 
@@ -345,7 +345,7 @@ export class ClientTransaction {
   }
 
   #indexOf(name: string): number {
-    const at = this.#savepoints.lastIndexOf(name.toLowerCase());
+    const at = this.#savepoints.lastIndexOf(folded(name));
     if (at < 0) throw new SqlError("SQLITE_ERROR", `no such savepoint: ${name}`);
     return at;
   }
@@ -360,6 +360,11 @@ export class ClientTransaction {
     const prepared = statement;
     this.#ports.authorizer.asOurselves(() => prepared.run());
   }
+}
+
+/** SQLite knows large and small letters of ASCII only: "É" and "é" are two savepoints. */
+function folded(name: string): string {
+  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /** Extended codes of what a statement checks and says itself. Not of types in STRICT tables, which just fail. */
