@@ -225,7 +225,7 @@ export class TestCluster {
   }
 
   /** The id of the node that leads, once one does. */
-  async leader(timeoutMs = 20_000): Promise<string> {
+  async leader(timeoutMs = 60_000): Promise<string> {
     const until = Date.now() + timeoutMs;
     while (Date.now() < until) {
       for (const node of this.nodes) {

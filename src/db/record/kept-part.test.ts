@@ -43,6 +43,18 @@ const stories: Readonly<Record<string, { schema: string[]; run: string[] }>> = {
     ],
     run: [`INSERT INTO t(a) ${values}`],
   },
+  "a trigger whose own rows fail half-way": {
+    schema: [
+      `${row})`,
+      "CREATE TABLE u(id INTEGER PRIMARY KEY, a UNIQUE)",
+      "CREATE TRIGGER g BEFORE INSERT ON t BEGIN INSERT OR FAIL INTO u(a) VALUES (new.a), (1); END",
+    ],
+    run: [
+      "INSERT INTO u(a) VALUES (1)",
+      "INSERT INTO t(a) VALUES (5)",
+      "INSERT INTO t(a) VALUES (6)",
+    ],
+  },
   "a trigger on a view with OR FAIL inside": {
     schema: [
       unique,

@@ -65,6 +65,8 @@ export type WriteTraits = {
   readonly undoable: boolean;
   /** SQLite may keep part of its work: OR FAIL, ON CONFLICT FAIL in the schema, RAISE(FAIL). */
   readonly keepsPart: boolean;
+  /** The word FAIL stands in the statement or in the schema. */
+  readonly mayFail?: boolean;
 };
 
 export type Changed<T> = { readonly changed: boolean; readonly answer: T };
@@ -294,13 +296,12 @@ export class ClientTransaction {
       }
       return answer;
     } catch (error) {
-      if (this.#db.isTransaction) {
-        if (!isRun && this.#keepsPart(error, traits)) this.#commitStamped(call, true);
-        else this.#run("ROLLBACK");
-      }
+      const keeps = !isRun && this.#db.isTransaction && this.#keepsPart(error, traits);
+      const failure = keeps ? (this.#commitPart(call) ?? error) : error;
+      if (this.#db.isTransaction) this.#run("ROLLBACK");
       recorder?.drop();
       this.#ports.onRollback();
-      throw error;
+      throw failure;
     }
   }
 
@@ -308,7 +309,8 @@ export class ClientTransaction {
    * Whether SQLite may have kept part of a failed statement's work. Not when we refused the answer ourselves.
    *
    * After a constraint failed: if it counted anything. It counts what it keeps, whichever clause, table or trigger said
-   * so; what it undoes it counts only if a trigger did it.
+   * so, but for rows of the statement of a trigger that failed; and what it undoes it counts only if a trigger did it.
+   * So wherever FAIL may have been said, something may be kept; what SQLite has undone stays undone.
    *
    * After any other error (a type, an overflow) the statement is undone by a rollback outside of transactions. Inside,
    * where no clause asked for a journal of the statement, what it did before stays [vdbeaux.c, sqlite3VdbeHalt].
@@ -316,7 +318,18 @@ export class ClientTransaction {
   #keepsPart(error: unknown, traits: WriteTraits): boolean {
     if (error instanceof SqlError || !traits.keepsPart) return false;
     const isConstraint = constraints.has((error as { errcode?: number }).errcode ?? 0);
-    return isConstraint ? this.#ports.hasCounted() : this.isOpen;
+    if (!isConstraint) return this.isOpen;
+    return traits.mayFail === true || this.#ports.hasCounted();
+  }
+
+  /** Why what a failed statement kept cannot be committed: a deferred foreign key is broken. */
+  #commitPart(call: WriteCall): unknown {
+    try {
+      this.#commitStamped(call, true);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   #commitStamped(call: WriteCall, failed: boolean): void {

@@ -387,7 +387,8 @@ export class Executor {
       return { changed, answer: { cols, rows, affected: counters.changes, rowid } };
     };
     try {
-      const traits = { undoable: hasColumns, keepsPart: true };
+      const { mayFail } = this.#cache;
+      const traits = { undoable: hasColumns, keepsPart: true, mayFail: mayFail(compiled) };
       return this.transaction.write(change, traits, { compiled, stmt });
     } catch (error) {
       const isOurs = error instanceof SqlError;

@@ -24,6 +24,8 @@ import { parametersOf, parseScript, plainCalls, renameCalls, type Statement } fr
 const generationTextsMax = 512;
 /** Longer texts are rarely sent twice, and a thousand of them would be a gigabyte. */
 const cachedTextLengthMax = 16_384;
+/** If it is seen where it is none, a statement that failed is committed for nothing. */
+const failing = /\bFAIL\b/i;
 /** If it is seen where it is none, a look at each virtual table is wasted. */
 const checkingPattern = /(?:integrity|quick)_check/i;
 
@@ -75,9 +77,9 @@ export class StatementCache {
   readonly #db: DatabaseSync;
   readonly #authorizer: Authorizer;
   readonly #tableText: StatementSync;
-  readonly #deferral: StatementSync;
-  /** Whether a foreign key is deferred, in which schema. */
-  #defers = { schema: -1, isSo: false };
+  readonly #words: StatementSync;
+  /** Words that the schema has, and which schema that was. */
+  #has = { schema: -1, deferred: false, fail: false };
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
   /** Called before a statement of the schema is compiled. */
@@ -91,18 +93,28 @@ export class StatementCache {
     this.#tableText = db.prepare(
       "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE",
     );
-    this.#deferral = db.prepare(
-      "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1",
+    this.#words = db.prepare(
+      "SELECT sql FROM main.sqlite_schema WHERE sql LIKE '%DEFERRED%' OR sql LIKE '%FAIL%'",
     );
   }
 
   /** Whether the schema may have a foreign key that is looked at only when a transaction is committed. */
   get defersKeys(): boolean {
-    if (this.#defers.schema !== this.#schema) {
-      const isSo = this.#authorizer.asOurselves(() => this.#deferral.get()) !== undefined;
-      this.#defers = { schema: this.#schema, isSo };
+    return this.#schemaWords().deferred;
+  }
+
+  /** Whether a constraint of the statement, its tables or triggers may say FAIL: what was done before it stays then. */
+  readonly mayFail = ({ statement }: Compiled): boolean =>
+    this.#schemaWords().fail || failing.test(statement.text);
+
+  #schemaWords(): { readonly deferred: boolean; readonly fail: boolean } {
+    if (this.#has.schema !== this.#schema) {
+      const found = this.#authorizer.asOurselves(() => this.#words.all());
+      const text = (found as unknown as string[][]).join("\n");
+      const [deferred, fail] = [/\bDEFERRED\b/i.test(text), failing.test(text)];
+      this.#has = { schema: this.#schema, deferred, fail };
     }
-    return this.#defers.isSo;
+    return this.#has;
   }
 
   /** The statements of a text, not compiled. Throws SqlError on text that SQLite would not see the end of. */
