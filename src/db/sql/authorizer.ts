@@ -127,6 +127,8 @@ export type Trace = {
   inserts: boolean;
   /** Tables and views that it writes. */
   readonly touched: Set<string>;
+  /** Those of them that it may write new values into. */
+  readonly filled: Set<string>;
   /** Functions that it calls, in lower case; not those in a DEFAULT. */
   readonly functions: Set<string>;
   /** What it reads that is not the same on every node. */
@@ -144,7 +146,13 @@ export function newTrace(): Trace {
       upkeep: undefined,
       inserts: false,
     },
-    ...{ touched: new Set(), functions: new Set(), readsPhysical: undefined, reads },
+    ...{
+      touched: new Set(),
+      filled: new Set(),
+      functions: new Set(),
+      readsPhysical: undefined,
+      reads,
+    },
   };
 }
 
@@ -210,8 +218,12 @@ export class Authorizer {
       case constants.SQLITE_INSERT:
         if (origin === null) trace.inserts = true;
         trace.touched.add(first);
+        trace.filled.add(first);
         break;
       case constants.SQLITE_UPDATE:
+        trace.filled.add(first);
+        trace.touched.add(first);
+        break;
       case constants.SQLITE_DELETE:
         trace.touched.add(first);
         break;

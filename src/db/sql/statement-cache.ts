@@ -159,7 +159,9 @@ export class StatementCache {
       const run = callsCounter(trace, shape)
         ? this.#traced(renameCalls(text, ownCounters))
         : { call, trace };
-      const texts = [...trace.touched].map((table) => this.#textOf(table));
+      // What changes the schema writes no values of its own, even where it is compiled to a change.
+      const filled = shape.kind === "change" ? [...trace.filled] : [];
+      const texts = filled.map((table) => this.#textOf(table));
       const ofTables = texts.flatMap(connectionCalls);
       const functions = new Set([...run.trace.functions, ...ofTables]);
       return {

@@ -158,7 +158,7 @@ export class Counters {
         "BLOCKED",
         "changes() inside a view, trigger, DEFAULT or CHECK is available up to " +
           `${limits.restoredChangesMax} rows, and ${wanted} were changed; ` +
-          " call it outside, or in the request that made the change",
+          "call it outside, or in the request that made the change",
       );
     }
     this.#authorizer.asOurselves(() => {

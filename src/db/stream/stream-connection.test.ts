@@ -179,6 +179,13 @@ test("counters in a DEFAULT or CHECK are the stream's own, or refused", () => {
     String(streams.run("mine", "INSERT INTO d(a) VALUES (1)")),
     /total_changes\(\) is not available/,
   );
+  for (const sql of [
+    "DELETE FROM d",
+    "ALTER TABLE d ADD z",
+    "ALTER TABLE d RENAME a TO b",
+    "DROP TABLE d",
+  ])
+    assert.equal(typeof streams.run("mine", sql), "object", sql);
 });
 
 test("query_only refuses a write for what it is, also where a deferred transaction would begin to write", () => {
