@@ -31,6 +31,17 @@ export function vacuum(db: DatabaseSync, run: () => void): void {
   }
 }
 
+/**
+ * Makes a TEMP table of one column, x, if there is none. Nobody else can give a table its name, which begins with
+ * `sqlite_`.
+ */
+export function makeTemporary(db: DatabaseSync, name: string): void {
+  if (db.prepare("SELECT 1 FROM temp.sqlite_schema WHERE name = ?").get(name) !== undefined) return;
+  db.exec("CREATE TEMP TABLE paceline_new(x)");
+  const columns = `name = '${name}', tbl_name = '${name}', sql = 'CREATE TABLE ${name}(x)'`;
+  changeSchema(db, `UPDATE temp.sqlite_schema SET ${columns} WHERE name = 'paceline_new'`);
+}
+
 /** TEMP tables and views of ours: what lists those does not see them either. */
 export function hideTemporary(db: DatabaseSync): void {
   const listed = "type IN ('table', 'view')";

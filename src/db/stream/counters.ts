@@ -14,7 +14,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { limits } from "../../limits.ts";
-import { hideTemporary } from "../position-table.ts";
+import { hideTemporary, makeTemporary } from "../position-table.ts";
 import type { Authorizer } from "../sql/authorizer.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import { type ConnectionState, newConnection } from "./connection-state.ts";
@@ -27,14 +27,12 @@ export const ownCounters: Readonly<Record<string, string>> = {
   total_changes: "paceline_total_changes",
 };
 
-const tables = `
-  CREATE TEMP TABLE IF NOT EXISTS paceline_rowid(x);
-  CREATE TEMP TABLE IF NOT EXISTS paceline_changed(x);
+const databaseList = `
   CREATE TEMP VIEW IF NOT EXISTS pragma_database_list AS SELECT 0 AS seq, 'main' AS name, '' AS file;
 `;
 const fill = `
   WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?)
-  INSERT OR IGNORE INTO temp.paceline_changed(rowid) SELECT x FROM n
+  INSERT OR IGNORE INTO temp.sqlite_paceline_changed(rowid) SELECT x FROM n
 `;
 
 export class Counters {
@@ -58,12 +56,17 @@ export class Counters {
   /** Before the authorizer is set. */
   constructor(db: DatabaseSync, authorizer: Authorizer) {
     this.#authorizer = authorizer;
-    db.exec(tables);
+    db.exec(databaseList);
+    for (const name of ["sqlite_paceline_rowid", "sqlite_paceline_changed"]) {
+      makeTemporary(db, name);
+    }
     hideTemporary(db);
     this.#read = db.prepare("SELECT last_insert_rowid(), changes(), total_changes()");
-    this.#setRowid = db.prepare("INSERT OR REPLACE INTO temp.paceline_rowid(rowid) VALUES (?)");
+    this.#setRowid = db.prepare(
+      "INSERT OR REPLACE INTO temp.sqlite_paceline_rowid(rowid) VALUES (?)",
+    );
     this.#fill = db.prepare(fill);
-    this.#touch = db.prepare("UPDATE temp.paceline_changed SET x = 1 WHERE rowid <= ?");
+    this.#touch = db.prepare("UPDATE temp.sqlite_paceline_changed SET x = 1 WHERE rowid <= ?");
     const options = { directOnly: true };
     db.function(ownCounters["changes"]!, options, () => this.#changes);
     db.function(ownCounters["total_changes"]!, options, () => this.#totalChanges);

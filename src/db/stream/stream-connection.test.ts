@@ -321,3 +321,12 @@ test("a change of the schema under a setting that copies do not have is refused,
   }
   assert.deepEqual(told("pages"), { cols: [], rows: [] });
 });
+
+test("a client's table may have any name: no table of ours takes its place", () => {
+  const streams = new Streams("CREATE TABLE noise(a)");
+  for (const name of ["paceline_rowid", "paceline_changed", "paceline_new"]) {
+    streams.run("a", `CREATE TABLE ${name}(k)`);
+    streams.run("a", `INSERT INTO ${name} VALUES (7)`);
+    assert.deepEqual(streams.run("a", `SELECT k FROM ${name}`), { cols: ["k"], rows: ["7"] });
+  }
+});
