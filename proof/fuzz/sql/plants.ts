@@ -22,7 +22,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   "fail-of-tables-is-forgotten": {
     file: "src/db/sql/executor.ts",
-    text: "keepsPart: true };",
+    text: "keepsPart: true, mayFail: mayFail(compiled) };",
     by: "keepsPart: /\\bFAIL\\b/i.test(compiled.statement.text) };",
   },
   "stamp-is-counted": {
