@@ -202,3 +202,73 @@ test("a schema travels with the comment behind it, which SQLite keeps", () => {
   );
   assert.deepEqual(changes, [["CREATE VIEW v AS SELECT 1 /* b */ []"]]);
 });
+
+const largest = "9223372036854775807";
+
+/** Of the answers to these statements, the errors. */
+function errorsOf(writer: TestWriter, ...sql: string[]): (string | undefined)[] {
+  return sql.flatMap((text) =>
+    writer.results(unit(text)).map((result) => (result as { error?: Error }).error?.message),
+  );
+}
+
+test("a statement that takes rowids by chance travels as rows, or is refused", () => {
+  const writer = new TestWriter({ logKind: "statements", changes: false, statements: false });
+  writer.run([
+    unit("CREATE TABLE t(k INTEGER PRIMARY KEY, b UNIQUE)", "CREATE TABLE u(b)"),
+    unit("CREATE TABLE n(k INTEGER PRIMARY KEY AUTOINCREMENT, b)", "INSERT INTO n VALUES (5, 5)"),
+  ]);
+  const said = errorsOf(writer, `INSERT INTO t VALUES (7, 7), (${largest}, 1)`);
+  assert.match(said[0] ?? "", /largest rowid.*insert that row by a statement of its own/);
+  assert.deepEqual(writer.rows("SELECT * FROM t"), []);
+  const as = (sql: string) => recordedBy(writer, unit(sql)).statements[0]![0]!.split(" ")[0];
+  assert.equal(as("INSERT INTO t(b) VALUES (7), (8)"), "INSERT");
+  assert.equal(as(`INSERT INTO t VALUES (${largest}, 1)`), "INSERT");
+  assert.equal(as("INSERT INTO t(b) VALUES (2)"), "insert");
+  assert.equal(as("INSERT INTO t VALUES (NULL, 3), (4, 4)"), "insert");
+  // The largest may be gone again when it has run.
+  assert.equal(as("DELETE FROM t"), "DELETE");
+  assert.equal(as(`REPLACE INTO t VALUES (${largest}, 1), (NULL, 2), (5, 1)`), "insert");
+  assert.equal(as("INSERT INTO n(b) VALUES (1), (2)"), "INSERT");
+  assert.equal(as("INSERT INTO u VALUES (1), (2)"), "INSERT");
+  assert.equal(as(`INSERT INTO u(rowid, b) VALUES (${largest}, 3)`), "INSERT");
+  assert.equal(as("INSERT INTO u VALUES (4)"), "insert");
+});
+
+test("REPLACE is refused where SQLite might damage the table: no session would see the row", () => {
+  for (const logKind of ["rows", "statements", "triggers"] as const) {
+    const writer = new TestWriter({ logKind, changes: false, statements: false });
+    writer.run([
+      unit("CREATE TABLE t(k INTEGER PRIMARY KEY, b UNIQUE)", "CREATE TABLE c(x REFERENCES t)"),
+      unit(`INSERT INTO t VALUES (${largest}, 7)`, "INSERT INTO t VALUES (1, 2)"),
+    ]);
+    const replace = "REPLACE INTO t(b) VALUES (2), (5), (9)";
+    for (let time = 0; time < 20; time++) {
+      const [result] = writer.results({ ...unit(replace), foreignKeys: true });
+      assert.match(JSON.stringify(result), /BLOCKED.*|SQLite may damage it/);
+    }
+    assert.deepEqual(writer.rows("PRAGMA integrity_check"), [["ok"]]);
+    assert.deepEqual(errorsOf(writer, replace), [undefined]);
+  }
+});
+
+test("changes() inside a trigger does not count what recording does", () => {
+  for (const logKind of ["rows", "triggers"] as const) {
+    const writer = new TestWriter({ logKind, changes: false, statements: false });
+    writer.run([
+      unit("CREATE TABLE t(b)", "CREATE TABLE k(id INTEGER PRIMARY KEY, b)"),
+      unit("CREATE TABLE noted(n)", "CREATE TABLE noted2(id INTEGER PRIMARY KEY, n)"),
+      unit(
+        "CREATE TRIGGER g AFTER DELETE ON t BEGIN INSERT INTO noted VALUES (changes()); INSERT INTO noted2(n) VALUES (changes()); END",
+        "CREATE TRIGGER h AFTER DELETE ON k BEGIN INSERT INTO noted2(n) SELECT changes(); END",
+      ),
+    ]);
+    for (const table of ["t", "k"]) {
+      writer.run([unit(`INSERT INTO ${table}(b) VALUES (9)`)]);
+      writer.run([unit(`INSERT INTO ${table}(b) VALUES (1), (8)`)]);
+      writer.run([unit(`UPDATE ${table} SET b = b + 0`, `DELETE FROM ${table} WHERE b > 7`)]);
+    }
+    assert.deepEqual(writer.rows("SELECT n FROM noted"), [[3], [3]]);
+    assert.deepEqual(writer.rows("SELECT n FROM noted2"), [[1], [1], [3], [3]]);
+  }
+});

@@ -29,6 +29,7 @@ import { Outside } from "./outside.ts";
 import type { Recorded, Recording } from "./recording.ts";
 import { whyNotRepeatable } from "./repeatable.ts";
 import { ChangedRows } from "./rows/changed-rows.ts";
+import { ChosenRowids, chosenOf } from "./rows/chosen-rowids.ts";
 import { NewTable } from "./rows/new-table.ts";
 import type { TableFilter } from "./rows/session-rows.ts";
 import { TriggerLog } from "./rows/trigger-rows.ts";
@@ -45,6 +46,7 @@ export class Recorder {
   readonly #recording: Recording;
   readonly #authorizer: Authorizer;
   readonly #facts: SchemaFacts;
+  readonly #rowids: ChosenRowids;
   readonly #changes: Track | undefined;
   readonly #statements: Track | undefined;
   /** Set where statements may have to run again on followers. */
@@ -79,6 +81,8 @@ export class Recorder {
   #guarded: readonly TableFacts[] = [];
   /** Likewise, where only the record of changes would lack it. */
   #looked: readonly TableFacts[] = [];
+  /** Tables of which it may have chosen rowids by chance, although it travels as it is. */
+  #chosen: readonly TableFacts[] = [];
   /** Statements of our own, by text. */
   readonly #own = new Map<string, StatementSync>();
 
@@ -88,6 +92,7 @@ export class Recorder {
     this.#recording = recording;
     this.#authorizer = authorizer;
     this.#facts = new SchemaFacts(db);
+    this.#rowids = new ChosenRowids(db);
     const [log, logOfStatements] = [new TriggerLog(db, "c"), new TriggerLog(db, "s")];
     this.#triggerLogs = [log, logOfStatements];
     const track = (of: TriggerLog) =>
@@ -112,7 +117,8 @@ export class Recorder {
 
   /** The statement about to run may be refused after it ran: what it did must be undoable. */
   get mayRefuse(): boolean {
-    return this.#guarded.length > 0;
+    const { logKind } = this.#recording;
+    return this.#guarded.length > 0 || (logKind !== "pages" && this.#chosen.length > 0);
   }
 
   /** A statement that may write is about to run. Throws SqlError when it can travel in no way. */
@@ -125,6 +131,9 @@ export class Recorder {
       this.#whyUnsure = this.#whyNotStatement(compiled);
       this.#whyRows = this.#recording.logKind === "statements" ? this.#whyUnsure : undefined;
       this.#refuseWhatCannotTravel();
+      if (this.#recording.logKind !== "pages" && this.#hasForeignKeys())
+        this.#rowids.refuseDamage(compiled, this.#touched);
+      this.#chosen = this.#travelsAsIs ? chosenOf(compiled, this.#touched) : [];
       const nullable = this.#whyStatement === undefined ? this.#withNullableKey() : [];
       this.#guarded = this.#travelsAsRows ? this.#withNullableKey() : [];
       this.#looked = this.#guarded.length === 0 && this.#changes !== undefined ? nullable : [];
@@ -141,6 +150,8 @@ export class Recorder {
 
   /** It has run. Throws SqlError when what it did cannot travel: it must be undone then. */
   check(): void {
+    if (this.#recording.logKind !== "pages")
+      this.#authorizer.asOurselves(() => this.#rowids.check(this.#chosen));
     for (const facts of this.#guarded) {
       if (!this.#hasNullKey(facts)) continue;
       throw new SqlError(
@@ -169,8 +180,7 @@ export class Recorder {
         if (!isChecked) this.#nullFree.delete(facts.name);
       }
       const why = this.#whyStatement;
-      if (why !== undefined && why !== "")
-        this.#changes?.add(step(why, this.#whyUnsure !== undefined));
+      if (why !== undefined && why !== "") this.#changes?.add(step(why, this.#isUnsure));
       for (const facts of this.#looked) this.#addNullKeys(facts);
       if (this.#whyRows === undefined) this.#statements?.add(step(""));
     });
@@ -335,7 +345,16 @@ export class Recorder {
       return rule === undefined ? undefined : `it follows PRAGMA ${rule}, which copies do not have`;
     }
     if (rules.size > 0) return "it follows a PRAGMA that changes how it runs";
-    return whyNotRepeatable(compiled, this.#facts);
+    return whyNotRepeatable(compiled, this.#facts) ?? this.#rowids.why(compiled, this.#touched);
+  }
+
+  get #isUnsure(): boolean {
+    return this.#whyUnsure !== undefined || this.#rowids.full(this.#chosen) !== undefined;
+  }
+
+  get #travelsAsIs(): boolean {
+    const isAsked = this.#recording.logKind === "statements" && this.#whyRows === undefined;
+    return isAsked || (this.#whyStatement !== undefined && this.#whyStatement !== "");
   }
 
   #refuseWhatCannotTravel(): void {

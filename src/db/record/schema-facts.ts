@@ -4,6 +4,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { quoted } from "../sql/quoted.ts";
 
 export type TableFacts = {
   readonly name: string;
@@ -15,6 +16,8 @@ export type TableFacts = {
   readonly hasKey: boolean;
   /** Of a table without key: a name of its rowid that is not a column's. Undefined when all three are taken. */
   readonly rowid: string | undefined;
+  /** In SQL, its rowid where SQLite may choose one by chance, once the largest is there. */
+  readonly chosenRowid: string | undefined;
   /** Its rowid is neither a column nor what its rows are known by: it may differ between copies. */
   readonly hidesRowid: boolean;
   /** A full text index of this table, whose rows it finds by a rowid that may differ between copies. */
@@ -99,20 +102,25 @@ export class SchemaFacts {
     const isRowid = key.length === 1 && this.#keyIndex.get(name) === undefined;
     const names = new Set(rows.map(([column]) => column.toLowerCase()));
     const sql = String((this.#sql.get(name) as unknown as [string] | undefined)?.[0] ?? "");
+    const isVirtual = found[0] === "virtual";
+    const isAutoincrement = isRowid && /\bAUTOINCREMENT\b/i.test(sql);
+    const free = rowidNames.find((each) => !names.has(each));
+    const hasChosen = !withoutRowid && !isVirtual && !isAutoincrement;
     return {
       name,
       columns: stored.map(([column]) => column),
       primaryKey: stored.map(([, , , pk]) => Number(pk)),
-      isVirtual: found[0] === "virtual",
+      isVirtual,
       hasKey: key.length > 0,
-      rowid: key.length > 0 ? undefined : rowidNames.find((each) => !names.has(each)),
+      rowid: key.length > 0 ? undefined : free,
+      chosenRowid: !hasChosen ? undefined : isRowid ? quoted(key[0]![0]) : free,
       hidesRowid: key.length > 0 && !withoutRowid && !isRowid,
-      indexOf: found[0] === "virtual" ? this.#indexedByRowid(sql) : undefined,
+      indexOf: isVirtual ? this.#indexedByRowid(sql) : undefined,
       nullableKey:
         withoutRowid || isRowid
           ? []
           : key.filter(([, , not]) => not === 0n).map(([column]) => column),
-      isAutoincrement: isRowid && /\bAUTOINCREMENT\b/i.test(sql),
+      isAutoincrement,
       ...this.#conflictsOf(name, sql),
     };
   }

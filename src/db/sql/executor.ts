@@ -380,6 +380,8 @@ export class Executor {
     const mark = counters.mark();
     let hasRun = false;
     const change = (): Changed<StatementAnswer> => {
+      // Recording has counted changes of its own since.
+      if (compiled.usesChanges && this.recorder !== undefined) counters.giveChanges();
       const rows = counters.run(() => this.#rows(compiled, stmt, values));
       hasRun = true;
       const rowid = shape.inserts ? counters.lastInsertRowid : undefined;
