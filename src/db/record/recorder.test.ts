@@ -272,3 +272,33 @@ test("changes() inside a trigger does not count what recording does", () => {
     assert.deepEqual(writer.rows("SELECT n FROM noted2"), [[1], [1], [3], [3]]);
   }
 });
+
+test("an INSERT into a table that foreign keys refer to in vain is recorded, and is what it is in SQLite", () => {
+  const schema = [
+    unit("CREATE TABLE p(a)", "CREATE TABLE c(id INTEGER PRIMARY KEY, x REFERENCES p(a))"),
+    unit("CREATE TABLE k(id INTEGER PRIMARY KEY, a)", "CREATE TABLE d(x REFERENCES k(a))"),
+    unit("CREATE TABLE q(a)"),
+  ];
+  const insert = (table: string) => ({
+    ...unit(`INSERT INTO ${table}(a) VALUES (1)`),
+    foreignKeys: true,
+  });
+  for (const recording of [
+    both,
+    { logKind: "rows", changes: false, statements: false } as const,
+    { logKind: "triggers", changes: false, statements: false } as const,
+  ]) {
+    const writer = new TestWriter(recording);
+    writer.run(schema);
+    writer.run([{ ...unit("INSERT INTO k VALUES (5, 0)"), foreignKeys: true }]);
+    const { changes } = recordedBy(writer, insert("q"), insert("p"), insert("k"));
+    assert.deepEqual(writer.rows("SELECT a FROM p UNION ALL SELECT a FROM k"), [[1], [0], [1]]);
+    const ofKey =
+      recording.logKind === "triggers" ? "INSERT INTO k(a) VALUES (1) []" : "insert k - > id=6,a=1";
+    assert.deepEqual(changes, [
+      ["insert q - > _rowid_=1,a=1"],
+      ["INSERT INTO p(a) VALUES (1) []"],
+      [ofKey],
+    ]);
+  }
+});

@@ -332,9 +332,17 @@ export class Recorder {
         return `table ${name} has no primary key, and its columns take all names of the rowid`;
       if (!facts.hasKey && (facts.replaces || mayReplace(statement.text)))
         return `it may replace rows of table ${name}, which has no primary key`;
+      if (this.#isMismatched(facts, statement.text))
+        return `foreign keys refer to columns of table ${name} that are no key of it`;
       if (this.#hadNullKey(facts)) return `table ${name} has rows with NULL in their primary key`;
     }
     return undefined;
+  }
+
+  /** A trigger of ours on it would have the statement refused. */
+  #isMismatched(facts: TableFacts, text: string): boolean {
+    const isWatched = this.#watcherOf(facts, text) === "triggers";
+    return isWatched && this.#hasForeignKeys() && this.#facts.isMismatched(facts);
   }
 
   /** Undefined: the statement can be repeated to the same end. */

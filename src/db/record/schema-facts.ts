@@ -4,6 +4,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { messageOf } from "../../base/errors.ts";
 import { quoted } from "../sql/quoted.ts";
 
 export type TableFacts = {
@@ -45,6 +46,7 @@ export function travellingKey({ rowid, primaryKey }: TableFacts): Uint8Array {
 }
 
 export class SchemaFacts {
+  readonly #db: DatabaseSync;
   readonly #list: StatementSync;
   readonly #columns: StatementSync;
   readonly #sql: StatementSync;
@@ -54,9 +56,11 @@ export class SchemaFacts {
   readonly #shadowList: StatementSync;
   #shadows: ReadonlyMap<string, string> | undefined;
   readonly #factsByName = new Map<string, TableFacts | undefined>();
+  readonly #mismatched = new WeakMap<TableFacts, boolean>();
 
   /** Statements of our own: to be used as ourselves (authorizer.ts). */
   constructor(db: DatabaseSync) {
+    this.#db = db;
     this.#list = db.prepare("SELECT type, wr FROM pragma_table_list(?) WHERE schema = 'main'");
     this.#shadowList = db.prepare(shadowList);
     this.#columns = db.prepare(
@@ -141,6 +145,23 @@ export class SchemaFacts {
   triggersOf(table: string): { readonly name: string; readonly sql: string }[] {
     const rows = this.#triggers.all(table) as unknown as [string, string][];
     return rows.map(([name, sql]) => ({ name, sql }));
+  }
+
+  /**
+   * Foreign keys, which are on, refer to columns that are no key of the table. SQLite says so of every statement on it but
+   * an INSERT of one row, and of that one as well once the table has triggers.
+   */
+  isMismatched(facts: TableFacts): boolean {
+    const known = this.#mismatched.get(facts);
+    if (known !== undefined) return known;
+    let isMismatched = false;
+    try {
+      this.#db.prepare(`DELETE FROM main.${quoted(facts.name)}`);
+    } catch (error) {
+      isMismatched = messageOf(error).startsWith("foreign key mismatch");
+    }
+    this.#mismatched.set(facts, isMismatched);
+    return isMismatched;
   }
 
   #conflictsOf(table: string, sql: string): Pick<TableFacts, "replaces" | "resolves"> {
