@@ -59,8 +59,8 @@ export function isRefusedToRun(action: number, second: string, origin: string): 
 }
 
 /**
- * Under a logical log kind: refused before it ran, or refused where SQLite only refuses it for several rows at a time.
- * Rows are seen by triggers there, and a table with triggers has every foreign key on it looked at.
+ * Under a logical log kind: refused before it ran, or told of a foreign key mismatch because triggers of ours were on
+ * the table already when foreign keys were turned on (docs/log-kinds.md).
  */
 export function isRefusedByKind(code: string, message: string): boolean {
   return code === "BLOCKED" || message.startsWith("foreign key mismatch");
@@ -84,10 +84,7 @@ export const protocolCodes = {
   args: "ARGS_INVALID",
 } as const;
 
-/**
- * Where rows are recorded, triggers note them, and SQLite counts the notes in total_changes() (docs/log-kinds.md); and
- * a row that violates a foreign key is inserted before that is seen, which last_insert_rowid() tells.
- */
+/** Where rows are recorded, triggers note them; SQLite counts the notes in total_changes() (docs/log-kinds.md). */
 export function countsNotes(sql: string): boolean {
-  return /total_changes|last_insert_rowid/i.test(sql);
+  return /total_changes/i.test(sql);
 }

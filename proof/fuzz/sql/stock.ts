@@ -115,7 +115,11 @@ export class StockStream {
       }
       const rows = this.#rows(compiled, bound as SQLInputValue[]);
       // Only by running it has SQLite noticed that another connection renamed a column.
-      return { type: "rows", cols: columnsOf(compiled), rows, ...this.#counted(statement) };
+      const cols = columnsOf(compiled);
+      // A comment may have eaten the INSERT, and left VALUES.
+      const isRead = cols.length > 0 && !/RETURNING/i.test(statement.sql);
+      const counted = isRead ? {} : this.#counted(statement);
+      return { type: "rows", cols, rows, ...counted };
     });
   }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { namedSteps } from "../../changes/named-steps.ts";
 import type { RecordedTransaction } from "../../changes/steps.ts";
@@ -302,3 +303,37 @@ test("an INSERT into a table that foreign keys refer to in vain is recorded, and
     ]);
   }
 });
+
+test("a row that violates a foreign key leaves last_insert_rowid() as it was, recorded or not", () => {
+  const schema = [
+    ...["CREATE TABLE p(id INTEGER PRIMARY KEY)", "CREATE TABLE c(x REFERENCES p)"],
+    ...["CREATE TABLE d(x REFERENCES p DEFERRABLE INITIALLY DEFERRED)", "CREATE TABLE o(x)"],
+  ];
+  const run = [
+    ...["INSERT INTO o(rowid) VALUES (70)", "INSERT INTO c VALUES (1)"],
+    ...["INSERT INTO c VALUES (1), (2)", "INSERT INTO o(rowid) VALUES (80)"],
+    ...["INSERT INTO d VALUES (1)", "INSERT INTO o(rowid) VALUES (90)", "INSERT INTO c VALUES (5)"],
+  ];
+  const stock = new DatabaseSync(":memory:");
+  const rowids = run.map(() => "SELECT last_insert_rowid()");
+  for (const sql of schema) stock.exec(sql);
+  const expected = run.map((sql) => {
+    try {
+      stock.exec(sql);
+    } catch {
+      // What is asked is what it left.
+    }
+    return Object.values(stock.prepare(rowids[0]!).get()!)[0];
+  });
+  for (const logKind of ["rows", "triggers", "pages"] as const) {
+    const writer = new TestWriter({ logKind, changes: false, statements: false });
+    writer.run([unit(...schema)]);
+    const requests = run.flatMap((sql, at) => [sql, rowids[at]!]);
+    const results = writer.results({ ...unit(...requests), foreignKeys: true });
+    const found = results.filter((_, at) => at % 2 === 1) as Answer[];
+    const told = found.map(({ response }) => Number(response.result.rows[0]![0]!.value));
+    assert.deepEqual(told, expected, logKind);
+  }
+});
+
+type Answer = { response: { result: { rows: { value: string }[][] } } };

@@ -30,7 +30,9 @@ import type { Recorded, Recording } from "./recording.ts";
 import { whyNotRepeatable } from "./repeatable.ts";
 import { ChangedRows } from "./rows/changed-rows.ts";
 import { ChosenRowids, chosenOf } from "./rows/chosen-rowids.ts";
+import { wasInsertedFirst } from "./rows/inserted-first.ts";
 import { NewTable } from "./rows/new-table.ts";
+import { sequenceStep } from "./rows/sequence-step.ts";
 import type { TableFilter } from "./rows/session-rows.ts";
 import { TriggerLog } from "./rows/trigger-rows.ts";
 import { mayReplace, SchemaFacts, type TableFacts, travellingKey } from "./schema-facts.ts";
@@ -162,6 +164,11 @@ export class Recorder {
     }
   }
 
+  /** It failed, after it moved last_insert_rowid() for no other reason than that it is recorded. */
+  hasMovedRowid({ compiled }: WriteCall, error: unknown): boolean {
+    return wasInsertedFirst(compiled, this.#touched, error) && !this.#authorizer.changedRules.size;
+  }
+
   /** It has changed something that stays, so far. `failed`: and yet it failed. */
   ran({ compiled, stmt }: WriteCall, failed: boolean): void {
     if (compiled.reads.creates !== undefined && compiled.reads.selects)
@@ -236,7 +243,7 @@ export class Recorder {
       for (const table of new Set([...this.#countedInVain, ...this.#counted])) {
         if (!track.hasRows && !this.#countedInVain.has(table)) continue;
         const value = this.#sequenceOf(table);
-        if (value !== undefined) track.add({ type: "sequence", table, value });
+        if (value !== undefined || track.hasRows) track.add(sequenceStep(table, value));
       }
       track.seal();
     });

@@ -111,6 +111,15 @@ for (const kind of ["rows", "statements", "triggers"] as const) {
     pair.assertEqual();
   });
 
+  test(`log kind ${kind}: rows that stayed without their number of AUTOINCREMENT`, () => {
+    const pair = new Pair(kind);
+    pair.run(unit("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v)"));
+    pair.run(unit("BEGIN", "INSERT OR FAIL INTO t VALUES (1000, 1), (1, 2), (0.5, 3)", "COMMIT"));
+    pair.assertEqual();
+    pair.run(unit("INSERT INTO t(v) VALUES (4)"));
+    pair.assertEqual();
+  });
+
   test(`log kind ${kind}: triggers act once, whatever they do`, () => {
     const pair = new Pair(kind);
     pair.run(

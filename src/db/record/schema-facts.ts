@@ -30,6 +30,8 @@ export type TableFacts = {
   readonly replaces: boolean;
   /** It says itself what becomes of rows that violate a constraint: which do may depend on their order. */
   readonly resolves: boolean;
+  /** Its foreign keys, or some of them, are looked at when the transaction ends. */
+  readonly defers: boolean;
 };
 
 /** The names of a rowid, as far as no column has them. The first is the one that SQLite's changesets know. */
@@ -148,8 +150,8 @@ export class SchemaFacts {
   }
 
   /**
-   * Foreign keys, which are on, refer to columns that are no key of the table. SQLite says so of every statement on it but
-   * an INSERT of one row, and of that one as well once the table has triggers.
+   * Foreign keys, which are on, refer to columns that are no key of the table. SQLite says so of every statement on it
+   * but an INSERT of one row, and of that one as well once the table has triggers.
    */
   isMismatched(facts: TableFacts): boolean {
     const known = this.#mismatched.get(facts);
@@ -164,11 +166,12 @@ export class SchemaFacts {
     return isMismatched;
   }
 
-  #conflictsOf(table: string, sql: string): Pick<TableFacts, "replaces" | "resolves"> {
+  #conflictsOf(table: string, sql: string): Pick<TableFacts, "replaces" | "resolves" | "defers"> {
     const triggers = this.triggersOf(table);
     return {
       replaces: mayReplace(sql) || triggers.some((trigger) => mayReplace(trigger.sql)),
       resolves: /\bCONFLICT\b/i.test(sql),
+      defers: /\bDEFERRED\b/i.test(sql),
     };
   }
 }

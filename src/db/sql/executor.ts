@@ -377,7 +377,7 @@ export class Executor {
   #change(compiled: Compiled, stmt: Stmt, values: SQLInputValue[]): StatementAnswer {
     const { hasColumns, shape, cols } = compiled;
     const { counters } = this.#stream;
-    const mark = counters.mark();
+    const [call, mark] = [{ compiled, stmt }, counters.mark()];
     let hasRun = false;
     const change = (): Changed<StatementAnswer> => {
       // Recording has counted changes of its own since.
@@ -391,8 +391,9 @@ export class Executor {
     try {
       const { mayFail } = this.#cache;
       const traits = { undoable: hasColumns, keepsPart: true, mayFail: mayFail(compiled) };
-      return this.transaction.write(change, traits, { compiled, stmt });
+      return this.transaction.write(change, traits, call);
     } catch (error) {
+      if (this.recorder?.hasMovedRowid(call, error)) counters.keepRowid(mark);
       const isOurs = error instanceof SqlError;
       if (hasRun || isOurs) counters.undo(mark, isOurs);
       throw error;

@@ -181,6 +181,11 @@ export class Counters {
     this.#totalChanges = total;
   }
 
+  /** What has failed must not have set the rowid. */
+  keepRowid([rowid]: Now): void {
+    this.#lastInsertRowid = rowid;
+  }
+
   #giveRowid(): void {
     this.#authorizer.asOurselves(() => this.#setRowid.run(this.#lastInsertRowid));
     this.#ours++;
