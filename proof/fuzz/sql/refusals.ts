@@ -88,3 +88,8 @@ export const protocolCodes = {
 export function countsNotes(sql: string): boolean {
   return /total_changes/i.test(sql);
 }
+
+/** The rowid of a table that has another key is no content under a logical log kind, and each node has its own. */
+export function asksRowid(sql: string): boolean {
+  return /\b(?:rowid|_rowid_|oid)\b/i.test(sql);
+}

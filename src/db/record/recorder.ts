@@ -26,7 +26,7 @@ import type { Stmt } from "../sql/request.ts";
 import { SqlError } from "../sql/sql-error.ts";
 import type { Compiled } from "../sql/statement-cache.ts";
 import { Outside } from "./outside.ts";
-import type { Recorded, Recording } from "./recording.ts";
+import { type Recorded, type Recording, recordedText } from "./recording.ts";
 import { whyNotRepeatable } from "./repeatable.ts";
 import { ChangedRows } from "./rows/changed-rows.ts";
 import { ChosenRowids, chosenOf } from "./rows/chosen-rowids.ts";
@@ -35,7 +35,7 @@ import { NewTable } from "./rows/new-table.ts";
 import { sequenceStep } from "./rows/sequence-step.ts";
 import type { TableFilter } from "./rows/session-rows.ts";
 import { TriggerLog } from "./rows/trigger-rows.ts";
-import { mayReplace, SchemaFacts, type TableFacts, travellingKey } from "./schema-facts.ts";
+import { SchemaFacts, type TableFacts, travellingKey } from "./schema-facts.ts";
 import { Track, type Watcher } from "./track.ts";
 
 /** A statement that may write, about to run. */
@@ -79,6 +79,8 @@ export class Recorder {
   #whyRows: string | undefined;
   #rowidBefore: bigint | undefined;
   #touched: readonly TableFacts[] = [];
+  /** It may replace rows, itself or by a trigger: no trigger of ours sees those go. */
+  #replaces = false;
   /** Tables that it may have given a row with NULL in the key. */
   #guarded: readonly TableFacts[] = [];
   /** Likewise, where only the record of changes would lack it. */
@@ -119,8 +121,7 @@ export class Recorder {
 
   /** The statement about to run may be refused after it ran: what it did must be undoable. */
   get mayRefuse(): boolean {
-    const { logKind } = this.#recording;
-    return this.#guarded.length > 0 || (logKind !== "pages" && this.#chosen.length > 0);
+    return this.#guarded.length > 0 || (this.#chosen.length > 0 && this.#refuses);
   }
 
   /** A statement that may write is about to run. Throws SqlError when it can travel in no way. */
@@ -129,19 +130,19 @@ export class Recorder {
       this.#touched = compiled.touched.flatMap((name) => this.#tablesOf(name));
       for (const { name, isAutoincrement } of this.#touched)
         if (isAutoincrement) this.#countedInVain.add(name);
+      this.#replaces = this.#facts.mayReplace(compiled.touched, compiled.statement.text);
       this.#whyStatement = this.#whyNotRows(compiled);
       this.#whyUnsure = this.#whyNotStatement(compiled);
       this.#whyRows = this.#recording.logKind === "statements" ? this.#whyUnsure : undefined;
       this.#refuseWhatCannotTravel();
-      if (this.#recording.logKind !== "pages" && this.#hasForeignKeys())
+      if (this.#refuses && this.#replaces && this.#hasForeignKeys())
         this.#rowids.refuseDamage(compiled, this.#touched);
       this.#chosen = this.#travelsAsIs ? chosenOf(compiled, this.#touched) : [];
       const nullable = this.#whyStatement === undefined ? this.#withNullableKey() : [];
       this.#guarded = this.#travelsAsRows ? this.#withNullableKey() : [];
       this.#looked = this.#guarded.length === 0 && this.#changes !== undefined ? nullable : [];
-      const { text } = compiled.statement;
-      this.#watch(this.#changes, text, this.#whyStatement === undefined);
-      this.#watch(this.#statements, text, this.#whyRows !== undefined);
+      this.#watch(this.#changes, this.#whyStatement === undefined);
+      this.#watch(this.#statements, this.#whyRows !== undefined);
       if (compiled.shape.kind !== "change") this.#forgetTriggers();
       this.#outside?.begin();
       this.#rowidBefore = compiled.functions.has("last_insert_rowid")
@@ -152,8 +153,7 @@ export class Recorder {
 
   /** It has run. Throws SqlError when what it did cannot travel: it must be undone then. */
   check(): void {
-    if (this.#recording.logKind !== "pages")
-      this.#authorizer.asOurselves(() => this.#rowids.check(this.#chosen));
+    if (this.#refuses) this.#authorizer.asOurselves(() => this.#rowids.check(this.#chosen));
     for (const facts of this.#guarded) {
       if (!this.#hasNullKey(facts)) continue;
       throw new SqlError(
@@ -289,6 +289,11 @@ export class Recorder {
     return warnings;
   }
 
+  /** Followers depend on the record. */
+  get #refuses(): boolean {
+    return this.#recording.logKind !== "pages";
+  }
+
   get #travelsAsRows(): boolean {
     const { logKind } = this.#recording;
     if (logKind === "statements") return this.#whyRows !== undefined;
@@ -307,22 +312,22 @@ export class Recorder {
     return shadows.flatMap(([shadow]) => this.#facts.of(shadow) ?? []);
   }
 
-  #watch(track: Track | undefined, text: string, asRows: boolean): void {
+  #watch(track: Track | undefined, asRows: boolean): void {
     if (!asRows) return track?.cut();
     const isSeen = (facts: TableFacts) => facts.hasKey || facts.rowid !== undefined;
     const tables = this.#touched.filter((facts) => isSeen(facts) && this.#isChosen(facts));
-    track?.watch(tables, (facts) => this.#watcherOf(facts, text));
+    track?.watch(tables, (facts) => this.#watcherOf(facts));
   }
 
-  #watcherOf(facts: TableFacts, text: string): Watcher {
+  #watcherOf(facts: TableFacts): Watcher {
     if (!facts.hasKey) return "triggers";
     if (this.#recording.logKind !== "triggers" || this.#facts.shadows.has(facts.name))
       return "session";
-    return facts.replaces || mayReplace(text) ? "session" : "triggers";
+    return this.#replaces ? "session" : "triggers";
   }
 
   /** Undefined: the rows can. Empty: nobody wants them. */
-  #whyNotRows({ shape, touched, statement }: Compiled): string | undefined {
+  #whyNotRows({ shape, touched }: Compiled): string | undefined {
     if (shape.kind !== "change") return `it is of the schema: ${shape.kind}`;
     for (const name of touched) {
       const of = this.#facts.of(name)?.indexOf;
@@ -337,9 +342,9 @@ export class Recorder {
         return `table ${name} is SQLite's own`;
       if (!facts.hasKey && facts.rowid === undefined)
         return `table ${name} has no primary key, and its columns take all names of the rowid`;
-      if (!facts.hasKey && (facts.replaces || mayReplace(statement.text)))
+      if (!facts.hasKey && this.#replaces)
         return `it may replace rows of table ${name}, which has no primary key`;
-      if (this.#isMismatched(facts, statement.text))
+      if (this.#isMismatched(facts))
         return `foreign keys refer to columns of table ${name} that are no key of it`;
       if (this.#hadNullKey(facts)) return `table ${name} has rows with NULL in their primary key`;
     }
@@ -347,9 +352,9 @@ export class Recorder {
   }
 
   /** A trigger of ours on it would have the statement refused. */
-  #isMismatched(facts: TableFacts, text: string): boolean {
-    const isWatched = this.#watcherOf(facts, text) === "triggers";
-    return isWatched && this.#hasForeignKeys() && this.#facts.isMismatched(facts);
+  #isMismatched(facts: TableFacts): boolean {
+    if (this.#watcherOf(facts) !== "triggers") return false;
+    return this.#hasForeignKeys() && this.#facts.isMismatched(facts);
   }
 
   /** Undefined: the statement can be repeated to the same end. */
@@ -375,7 +380,7 @@ export class Recorder {
   #refuseWhatCannotTravel(): void {
     const { logKind } = this.#recording;
     const [asRows, asStatement] = [this.#whyStatement, this.#whyUnsure];
-    if (logKind === "pages" || asRows === "") return;
+    if (!this.#refuses || asRows === "") return;
     if (asRows !== undefined && asStatement !== undefined) {
       throw new SqlError(
         "BLOCKED",
@@ -488,11 +493,6 @@ const rulesOfSchema = ["legacy_alter_table", "ignore_check_constraints"];
 
 /** Different reasons told by one writer: names of tables are part of them. */
 const warningsMax = 100;
-
-/** SQLite keeps the text of a schema up to its semicolon, comments behind it included; so must copies. */
-function recordedText({ shape, statement: { text, whole } }: Compiled): string {
-  return shape.kind === "change" ? text : whole.slice(whole.indexOf(text)).replace(/;$/, "");
-}
 
 function anyIsNull(columns: readonly string[]): string {
   return columns.map((column) => `${quoted(column)} IS NULL`).join(" OR ");

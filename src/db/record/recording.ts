@@ -6,6 +6,7 @@
 
 import type { RecordedTransaction } from "../../changes/steps.ts";
 import type { LogKind } from "../../vocabulary.ts";
+import type { Compiled } from "../sql/statement-cache.ts";
 
 export type Recording = {
   readonly logKind: LogKind;
@@ -24,3 +25,8 @@ export type Recorded = {
   readonly changes: readonly RecordedTransaction[] | undefined;
   readonly statements: readonly RecordedTransaction[] | undefined;
 };
+
+/** SQLite keeps the text of a schema up to its semicolon, comments behind it included; so must copies. */
+export function recordedText({ shape, statement: { text, whole } }: Compiled): string {
+  return shape.kind === "change" ? text : whole.slice(whole.indexOf(text)).replace(/;$/, "");
+}

@@ -120,6 +120,30 @@ for (const kind of ["rows", "statements", "triggers"] as const) {
     pair.assertEqual();
   });
 
+  test(`log kind ${kind}: a trigger replaces rows of another table`, () => {
+    const pair = new Pair(kind);
+    pair.run(
+      unit(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
+        "CREATE TABLE s(id INTEGER PRIMARY KEY, v)",
+      ),
+      unit("CREATE TABLE keyed(id INTEGER PRIMARY KEY, v UNIQUE)", "CREATE TABLE plain(v UNIQUE)"),
+      unit(
+        "CREATE TRIGGER a AFTER INSERT ON t BEGIN REPLACE INTO keyed(v) VALUES (new.v); END",
+        "CREATE TRIGGER b AFTER INSERT ON s BEGIN REPLACE INTO plain(v) VALUES (new.v); END",
+      ),
+    );
+    for (const v of [1, 2, 1, 2, 3]) {
+      const told = pair.run(
+        unit(`INSERT INTO t(v) VALUES (replace(${v}, '', ''))`),
+        unit(`INSERT INTO s(v) VALUES (${v})`),
+      );
+      assert.doesNotMatch(told[0]!, /error/);
+      assert.match(told[1]!, /may replace rows of table plain.*BLOCKED/);
+      pair.assertEqual();
+    }
+  });
+
   test(`log kind ${kind}: triggers act once, whatever they do`, () => {
     const pair = new Pair(kind);
     pair.run(

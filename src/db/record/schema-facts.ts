@@ -166,6 +166,13 @@ export class SchemaFacts {
     return isMismatched;
   }
 
+  /** Whether a statement that writes these tables and views may replace rows, by itself or by a trigger. */
+  mayReplace(touched: readonly string[], text: string): boolean {
+    const doesAt = (name: string) =>
+      this.of(name)?.replaces ?? this.triggersOf(name).some(({ sql }) => mayReplace(sql));
+    return mayReplace(text) || touched.some(doesAt);
+  }
+
   #conflictsOf(table: string, sql: string): Pick<TableFacts, "replaces" | "resolves" | "defers"> {
     const triggers = this.triggersOf(table);
     return {
@@ -208,7 +215,7 @@ function shadowsOf(tables: readonly [string, string][]): Map<string, string> {
   return owned;
 }
 
-/** Whether the word stands there. Too careful rather than too bold: it may be the function. */
+/** Whether the word stands there, and is not the function. Too careful rather than too bold: it may be a name. */
 export function mayReplace(sql: string): boolean {
-  return /\bREPLACE\b/i.test(sql);
+  return /\bREPLACE\b(?!\s*\()/i.test(sql);
 }

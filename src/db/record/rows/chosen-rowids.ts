@@ -28,13 +28,10 @@ export class ChosenRowids {
     return whyUnseen(compiled, touched);
   }
 
-  /** Foreign keys are on. Throws SqlError when the statement might damage a table. */
-  refuseDamage(
-    { shape, isIndirect, statement: { text } }: Compiled,
-    touched: readonly TableFacts[],
-  ): void {
+  /** It may replace rows, and foreign keys are on. Throws SqlError when it might damage a table. */
+  refuseDamage({ shape, isIndirect }: Compiled, touched: readonly TableFacts[]): void {
     if (!shape.inserts && !isIndirect) return;
-    const full = this.full(touched.filter((facts) => facts.replaces || mayReplace(text)));
+    const full = this.full(touched);
     if (full === undefined) return;
     throw new SqlError(
       "BLOCKED",
