@@ -193,6 +193,10 @@ export const limits = {
   /** The served WAL is checkpointed when it has more frames than this (64 MiB of pages): often enough to stay short,
    *  seldom enough that a page written again and again is copied once. */
   checkpointFrames: 16_384,
+  /** No read transaction begins for so long when the WAL has twice `checkpointFrames` and a view keeps it from starting
+   *  over; for `transactionIdleMs` at four times as much. Longer than most transactions. Then they begin for twice as
+   *  long at least. */
+  viewPauseMs: 1_000,
   /** The scratch WAL is remade from the served one when it has more frames than this (256 MiB of pages). */
   scratchFramesMax: 65_536,
   /** Frames that are applied before the event loop gets a turn: below 5 ms of work. */

@@ -312,6 +312,7 @@ function assembleCare(
     neededFrom: () => neededFrom(raft, links, log, tree.relay),
     keepChecksum: (position, checksum) => writeKnownChecksum(disk, dir, position, checksum),
     logStartsAt: (base) => node.logStartsAt(base),
+    pauseViews: (ms) => whole().parts.reads.pauseTransactions(ms),
     failed: (error) => whole().onFailed(error),
   });
   const pageSyncing = new PageSyncing({

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { limits } from "../limits.ts";
 import type { LogStore } from "../log/log-store.ts";
 import { type EntryId, lsn, term } from "../vocabulary.ts";
 import type { ServedDatabase } from "./driver.ts";
@@ -9,9 +10,13 @@ const at = (n: number): EntryId => ({ lsn: lsn(n), term: term(1) });
 
 /** A log of twenty entries that is over its bound, and a database of which so much is durable. */
 function ground(durable: number, afterSync: number) {
-  const state = { durable, dropped: 0, synced: 0 };
+  const state = { durable, dropped: 0, synced: 0, frames: 0, pauseMs: -1 };
   const served = {
-    ...{ walFrames: 0, position: () => at(20), checksum: () => ({ high: 0, low: 0 }) },
+    get walFrames() {
+      return state.frames;
+    },
+    checkpoint: async () => {},
+    ...{ position: () => at(20), checksum: () => ({ high: 0, low: 0 }) },
     durablePosition: () => at(state.durable),
     syncWal: async () => {
       state.synced += 1;
@@ -31,6 +36,9 @@ function ground(durable: number, afterSync: number) {
     neededFrom: () => lsn(20),
     keepChecksum: async () => {},
     logStartsAt: () => {},
+    pauseViews: (ms) => {
+      state.pauseMs = ms;
+    },
     failed: (error) => {
       throw error;
     },
@@ -49,4 +57,17 @@ test("entries are dropped only when the database has them for good", async () =>
   const fine = ground(16, 16);
   await fine.upkeep.round();
   assert.deepEqual([fine.state.synced, fine.state.dropped], [0, 15]);
+});
+
+test("the longer a view keeps the WAL from starting over, the longer no transaction begins", async () => {
+  const { upkeep, state } = ground(20, 20);
+  const pausesAt = async (frames: number) => {
+    state.frames = frames;
+    await upkeep.round();
+    return state.pauseMs;
+  };
+  const { checkpointFrames, viewPauseMs, transactionIdleMs } = limits;
+  assert.equal(await pausesAt(2 * checkpointFrames - 1), 0);
+  assert.equal(await pausesAt(2 * checkpointFrames), viewPauseMs);
+  assert.equal(await pausesAt(4 * checkpointFrames), transactionIdleMs);
 });

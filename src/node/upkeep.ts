@@ -27,6 +27,8 @@ export type UpkeepPorts = {
   /** Writes down what the log will no longer say. */
   keepChecksum(position: EntryId, checksum: Hash64): Promise<void>;
   logStartsAt(base: SnapshotId): void;
+  /** Lets no further read transaction begin for so long; 0: all may begin. */
+  pauseViews(ms: number): void;
   onEvent(line: string): void;
   failed(error: Error): void;
 };
@@ -62,6 +64,7 @@ export class Upkeep {
     if (served === undefined || served.walFrames < limits.checkpointFrames) return;
     // Readers that hold an old view keep the WAL from starting over; a later round finds them gone.
     await served.checkpoint("restart");
+    this.#ports.pauseViews(pauseFor(served.walFrames));
   }
 
   async #dropEntries(): Promise<void> {
@@ -90,4 +93,13 @@ export class Upkeep {
     if (to <= log.firstLsn) return;
     logStartsAt(await log.dropBefore(to));
   }
+}
+
+/**
+ * While transactions overlap, one of them always holds an old view, and the WAL grows as long as there are writes. So
+ * none begins for a moment, the longer the WAL is. Views of programs that read the file are not ours to end.
+ */
+function pauseFor(frames: number): number {
+  if (frames < 2 * limits.checkpointFrames) return 0;
+  return frames < 4 * limits.checkpointFrames ? limits.viewPauseMs : limits.transactionIdleMs;
 }

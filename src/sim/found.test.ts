@@ -228,6 +228,7 @@ describe("found by the simulator", () => {
         await writeKnownChecksum(disk, "/node", at, sum);
       },
       logStartsAt: () => {},
+      pauseViews: () => {},
       failed: (error) => {
         throw error;
       },

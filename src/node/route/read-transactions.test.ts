@@ -161,3 +161,17 @@ test("a transaction that expired says so; one of another life is lost, and nobod
   await restarted.begin(unit("BEGIN", "SELECT 1 FROM t"), options);
   await assert.rejects(again(restarted), { code: "TRANSACTION_LOST" });
 });
+
+test("a transaction whose request fails is over, and its reader is free", async () => {
+  const { log, timers, transactions, ports } = setup();
+  const begun = await transactions.begin(unit("BEGIN", "SELECT * FROM t"), options);
+  ports.write = async () => {
+    throw new Error("no leader");
+  };
+  const write = unit("INSERT INTO t VALUES (1)");
+  await assert.rejects(transactions.continue(begun.session!, write, options), /no leader/);
+  assert.equal(log.at(-1), "close");
+  assert.deepEqual(timers, []);
+  const gone = { code: "TRANSACTION_LOST" };
+  await assert.rejects(transactions.continue(begun.session!, unit("SELECT 1"), options), gone);
+});

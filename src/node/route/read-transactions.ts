@@ -102,11 +102,20 @@ export class ReadTransactions {
     return this.#answer(undefined, held, outcome);
   }
 
-  /** Throws ClientError. */
+  /** Throws ClientError: the transaction is over then. */
   async continue(id: string, unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const held = this.#heldById.get(id);
     if (held === undefined) throw this.#ended.why(id);
     held.cancelIdle();
+    try {
+      return await this.#goOn(id, held, unit, options);
+    } catch (error) {
+      this.close(id);
+      throw error;
+    }
+  }
+
+  async #goOn(id: string, held: Held, unit: Unit, options: RunOptions): Promise<RunAnswer> {
     const { reader } = held;
     if (reader === undefined) return this.#start(id, held, unit, options);
     const [first, ...rest] = unit.requests;

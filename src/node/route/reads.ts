@@ -51,6 +51,9 @@ export class Reads {
   /** Highest LSN that any request through this node has seen acknowledged. Falls only by `rewindTo`. */
   #sessionLsn: Lsn = 0 as Lsn;
   readonly #freshness: Freshness;
+  /** Until when no read transaction begins, and from when on that may be asked for again. */
+  #pause: { over: Promise<void>; end: () => void } | undefined;
+  #pauseFromMs = 0;
 
   constructor(ports: ReadPorts) {
     this.#ports = ports;
@@ -108,12 +111,29 @@ export class Reads {
     return cursor === undefined ? answer : { ...answer, pieces: inPieces(cursor, () => undefined) };
   }
 
+  /** Lets no further read transaction begin for so long, and then for twice as long does not do so again. 0 ends it. */
+  pauseTransactions(ms: number): void {
+    if (ms === 0) return this.#pause?.end();
+    const { clock } = this.#ports;
+    if (this.#pause !== undefined || clock.nowMs() < this.#pauseFromMs) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const end = () => {
+      cancel();
+      this.#pause = undefined;
+      this.#pauseFromMs = clock.nowMs() + 2 * ms;
+      resolve();
+    };
+    const cancel = clock.after(ms, end);
+    this.#pause = { over: promise, end };
+  }
+
   /** Runs the first unit of a read transaction, in a process of its own. Throws as `run`, and OVERLOADED. */
   async begin(
     unit: Unit,
     options: ReadOptions,
   ): Promise<{ readonly reader: ReadSession; readonly outcome: ReadOutcome }> {
     const byLease = await this.#awaitConsistency(options);
+    await this.#pause?.over;
     const reader = await this.#pool().openSession(options.signal);
     try {
       const outcome = await reader.run(unit);

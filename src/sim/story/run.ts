@@ -95,12 +95,14 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
     await world.scheduler.run(stormMs + calmMaxMs, (life) => {
       if (isOver(life)) return true;
       if (world.scheduler.nowMs < stormMs + 2_500 || !isWell(world, clients)) return false;
+      if (watch.spaceOver(memberNodes(world)) !== undefined) return false;
       wellAtMs = world.scheduler.nowMs;
       return true;
     });
   }
   if (world.violations.length === 0 && wellAtMs === undefined) {
-    world.violated("I19", `after ${calmMaxMs} ms of calm: ${whatIsWrong(world, clients)}`);
+    const why = watch.spaceOver(memberNodes(world)) ?? whatIsWrong(world, clients);
+    world.violated("I19", `after ${calmMaxMs} ms of calm: ${why}`);
   }
   let findings = { lost: 0, discarded: 0, stale: 0 };
   const well = world.nodes.find((node) => !node.isWitness && isCaughtUp(world, node));
@@ -112,7 +114,6 @@ async function tell(world: World, prng: Prng, seed: number): Promise<SeedReport>
       const copies = memberNodes(world).filter((node) => !node.isWitness);
       await watch.checkEqual(copies);
       await watch.checkSound(copies);
-      watch.checkSpace(memberNodes(world));
     }
   }
   const count = (outcome: string) => history.appends.filter((a) => a.outcome === outcome).length;

@@ -345,17 +345,18 @@ export class Watch implements Observer {
     }
   }
 
-  /** I19, in part: space stays bounded. */
-  checkSpace(nodes: readonly SimNode[]): void {
+  /** I19, in part: space stays bounded. Why it is not; a transaction left open holds a view until it expires. */
+  spaceOver(nodes: readonly SimNode[]): string | undefined {
     const { logRetentionBytes } = this.#world.parameters;
     const logMax = logRetentionBytes + 4 * limits.segmentBytesMax;
     for (const { id, running } of nodes) {
       if (running === undefined) continue;
       const { log, database } = running.parts;
       const frames = database.served?.walFrames ?? 0;
-      if (log.bytes > logMax) this.#violated("I19", `${id} keeps ${log.bytes} bytes of log`);
-      if (frames > 4 * limits.checkpointFrames) this.#violated("I19", `${id} has ${frames} frames`);
+      if (log.bytes > logMax) return `${id} keeps ${log.bytes} bytes of log`;
+      if (frames > 4 * limits.checkpointFrames) return `${id} has ${frames} frames`;
     }
+    return undefined;
   }
 
   /** I5 at rest: the pages themselves, not what memory says of them. */
