@@ -3,6 +3,7 @@
 import { crc32 } from "node:zlib";
 import { ClientError, CorruptionError, ProtocolError } from "../../../src/base/errors.ts";
 import type { Prng } from "../../../src/base/prng.ts";
+import { newConnection } from "../../../src/db/stream/connection-state.ts";
 import { rewindRecord } from "../../../src/node/discarded/rewind-record.ts";
 import { Identity } from "../../../src/node/identity.ts";
 import {
@@ -70,6 +71,8 @@ const genesis = codecTarget({
   decode: decodeGenesis,
 });
 
+const settings = { foreign_keys: "1", recursive_triggers: "0" };
+
 const answer = codecTarget<RunAnswer>({
   name: "forwarded answer",
   errors: [ProtocolError],
@@ -81,7 +84,7 @@ const answer = codecTarget<RunAnswer>({
         results: Array.from({ length: prng.integer(0, 4) }, () => makeText(prng)),
         position: small,
         session: pick([undefined, makeText(prng)], prng),
-        foreignKeys: pick([undefined, true, false], prng),
+        connection: pick([undefined, newConnection, { ...newConnection, settings }], prng),
         acked: pick([undefined, "quorum", "all"] as const, prng),
       };
     },
