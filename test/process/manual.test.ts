@@ -142,7 +142,10 @@ test("where a majority elects, nobody is promoted", { timeout: 60_000 }, async (
     await cluster.join("b", "a");
     await isUp(cluster, "b");
     const other = await promote(cluster, "b", "--accept-loss");
-    assert.match(other.stderr, /elects its leader by majority; use `paceline switchover`/);
+    assert.match(
+      other.stderr,
+      /elects its leader by majority, and a leads; paceline switchover --to b/,
+    );
   } finally {
     await cluster.stop();
   }
