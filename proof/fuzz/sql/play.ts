@@ -13,7 +13,13 @@ import { type Answer, difference } from "./answers.ts";
 import { contentOf, type Wish } from "./content.ts";
 import type { Ground } from "./ground.ts";
 import type { List, Request, Send, Step } from "./list.ts";
-import { asksRowid, countsNotes, isManyBeforeBad, isRefusedByKind } from "./refusals.ts";
+import {
+  asksRowid,
+  countsNotes,
+  findsFirst,
+  isManyBeforeBad,
+  isRefusedByKind,
+} from "./refusals.ts";
 import { StockStream } from "./stock.ts";
 import { countOfSend, printed, printedSend, shown } from "./texts.ts";
 import type { WireStream } from "./wire.ts";
@@ -147,7 +153,8 @@ class Play {
     };
     const isScript = request.type === "sequence";
     const expected = stock.run(request, (at) => isLogical && !isScript && isBlocked(at));
-    if (stock.isByChance) {
+    const isOther = isRecorded && request.steps.some(({ statement }) => findsFirst(statement.sql));
+    if (stock.isByChance || isOther) {
       this.#isLost = true;
       return undefined;
     }

@@ -93,3 +93,11 @@ export function countsNotes(sql: string): boolean {
 export function asksRowid(sql: string): boolean {
   return /\b(?:rowid|_rowid_|oid)\b/i.test(sql);
 }
+
+/**
+ * Where rows are recorded, triggers note them, and SQLite finds all rows of an INSERT … SELECT before it puts the first
+ * one in: last_insert_rowid() is the same for all of them (docs/log-kinds.md).
+ */
+export function findsFirst(sql: string): boolean {
+  return /\b(?:insert|replace)\b.*\bselect\b.*last_insert_rowid/is.test(sql);
+}
