@@ -240,10 +240,12 @@ export class Recorder {
   /** The client transaction has taken effect. */
   seal(): void {
     this.#both((track) => {
+      const { hasRows } = track;
       for (const table of new Set([...this.#countedInVain, ...this.#counted])) {
-        if (!track.hasRows && !this.#countedInVain.has(table)) continue;
+        if (!hasRows && !this.#countedInVain.has(table)) continue;
         const value = this.#sequenceOf(table);
-        if (value !== undefined || track.hasRows) track.add(sequenceStep(table, value));
+        const travels = value !== undefined || (hasRows && this.#counted.has(table));
+        if (travels) track.add(sequenceStep(table, value));
       }
       track.seal();
     });
@@ -295,9 +297,8 @@ export class Recorder {
   }
 
   get #travelsAsRows(): boolean {
-    const { logKind } = this.#recording;
-    if (logKind === "statements") return this.#whyRows !== undefined;
-    return logKind !== "pages" && this.#whyStatement === undefined;
+    if (this.#recording.logKind === "statements") return this.#whyRows !== undefined;
+    return this.#refuses && this.#whyStatement === undefined;
   }
 
   #forgetTriggers(): void {

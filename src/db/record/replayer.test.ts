@@ -120,6 +120,16 @@ for (const kind of ["rows", "statements", "triggers"] as const) {
     pair.assertEqual();
   });
 
+  test(`log kind ${kind}: numbers of AUTOINCREMENT that move without a row, of several tables`, () => {
+    const pair = new Pair(kind);
+    const table = (name: string) =>
+      `CREATE TABLE ${name}(id INTEGER PRIMARY KEY AUTOINCREMENT, v CHECK (v <> 4))`;
+    pair.run(unit(table("t"), table("u"), "INSERT INTO t VALUES (0, 0)"));
+    pair.run(unit("UPDATE u SET v = 5"), unit("INSERT INTO u SELECT * FROM t WHERE v = 7"));
+    pair.run(unit("UPDATE u SET v = 5"), unit("INSERT OR IGNORE INTO t VALUES (9, 4)"));
+    pair.assertEqual();
+  });
+
   test(`log kind ${kind}: a trigger replaces rows of another table`, () => {
     const pair = new Pair(kind);
     pair.run(
