@@ -7,7 +7,8 @@
 
 import { ProtocolError } from "./errors.ts";
 
-const utf8Decoder = new TextDecoder("utf-8", { fatal: true });
+// A text may begin with U+FEFF: it stays.
+const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
 export class ByteReader {

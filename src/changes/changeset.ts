@@ -22,10 +22,11 @@
  */
 
 import { CorruptionError } from "../base/errors.ts";
-import { type SqlValue, valueTags } from "./values.ts";
+import { type RowValue, textOf } from "./row-values.ts";
+import { valueTags } from "./values.ts";
 
 /** One record: a value per column, undefined where the record has none. */
-export type SparseRow = readonly (SqlValue | undefined)[];
+export type SparseRow = readonly (RowValue | undefined)[];
 
 export type RowChange = {
   readonly operation: "insert" | "update" | "delete";
@@ -51,7 +52,10 @@ export const formatCodes = { changeset: 0x54, patchset: 0x50 } as const;
 /** What SQLite can have at most [SQLITE_MAX_COLUMN, upper bound]. */
 const columnsMax = 32_767;
 
-/** Blobs are views of `bytes`. Throws CorruptionError, with the offset, for anything that SQLite would not make. */
+/**
+ * Blobs, and text that is no UTF-8, are views of `bytes`.
+ * Throws CorruptionError, with the offset, for anything that SQLite would not make.
+ */
 export function decodeChangeset(bytes: Uint8Array): TableChanges[] {
   return new Decoder(bytes).tables();
 }
@@ -80,7 +84,7 @@ class Decoder {
     if (!primaryKey.some((place) => place > 0)) throw this.#corrupt("a table without key");
     const end = this.#bytes.indexOf(0, this.#at);
     if (end <= this.#at) throw this.#corrupt("the name of a table does not end, or is empty");
-    const table = textOf(this.#take(end - this.#at));
+    const table = String(textOf(this.#take(end - this.#at)));
     this.#at++;
     const changes: RowChange[] = [];
     while (this.#at < this.#bytes.byteLength && !isFormat(this.#bytes[this.#at]!)) {
@@ -127,14 +131,14 @@ class Decoder {
     }
   }
 
-  #record(columns: number): (SqlValue | undefined)[] {
-    const row: (SqlValue | undefined)[] = [];
+  #record(columns: number): (RowValue | undefined)[] {
+    const row: (RowValue | undefined)[] = [];
     for (let i = 0; i < columns; i++) row.push(this.#value());
     return row;
   }
 
   /** A patchset's delete has values of the key columns only. */
-  #keyRecord(primaryKey: Uint8Array): (SqlValue | undefined)[] {
+  #keyRecord(primaryKey: Uint8Array): (RowValue | undefined)[] {
     return this.#whole(
       Array.from(primaryKey, (place) => (place > 0 ? this.#value() : undefined)),
       primaryKey,
@@ -142,7 +146,7 @@ class Decoder {
   }
 
   /** Every column (that is in the key, if one is given) must have a value. */
-  #whole(row: (SqlValue | undefined)[], key?: Uint8Array): (SqlValue | undefined)[] {
+  #whole(row: (RowValue | undefined)[], key?: Uint8Array): (RowValue | undefined)[] {
     for (const [i, value] of row.entries()) {
       if (value === undefined && (key === undefined || key[i]! > 0)) {
         throw this.#corrupt(`column ${i} of a row has no value`);
@@ -151,7 +155,7 @@ class Decoder {
     return row;
   }
 
-  #value(): SqlValue | undefined {
+  #value(): RowValue | undefined {
     const tag = this.#take(1)[0]!;
     switch (tag) {
       case valueTags.undefined:
@@ -205,10 +209,3 @@ class Decoder {
 function isFormat(code: number): boolean {
   return code === formatCodes.changeset || code === formatCodes.patchset;
 }
-
-/** Text that is not UTF-8 is possible in SQLite; what is wrong with it becomes U+FFFD. */
-function textOf(bytes: Uint8Array): string {
-  return decoder.decode(bytes);
-}
-
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });

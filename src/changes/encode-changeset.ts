@@ -12,7 +12,8 @@ import {
   type SparseRow,
   type TableChanges,
 } from "./changeset.ts";
-import { type SqlValue, valueTags } from "./values.ts";
+import type { RowValue } from "./row-values.ts";
+import { valueTags } from "./values.ts";
 
 export function encodeChangeset(tables: readonly TableChanges[]): Uint8Array {
   const writer = new ByteWriter(1024);
@@ -67,7 +68,7 @@ function writeRecord(writer: ByteWriter, row: SparseRow): void {
   for (const value of row) writeField(writer, value);
 }
 
-function writeField(writer: ByteWriter, value: SqlValue | undefined): void {
+function writeField(writer: ByteWriter, value: RowValue | undefined): void {
   if (value === undefined) writer.u8(valueTags.undefined);
   else if (value === null) writer.u8(valueTags.null);
   else if (typeof value === "bigint") {
@@ -76,9 +77,9 @@ function writeField(writer: ByteWriter, value: SqlValue | undefined): void {
     writer.u32(Number(bits >> 32n)).u32(Number(bits & 0xffff_ffffn));
   } else if (typeof value === "number") writer.u8(valueTags.float).f64(value);
   else {
-    const isText = typeof value === "string";
-    const bytes = isText ? Buffer.from(value) : value;
-    writer.u8(isText ? valueTags.text : valueTags.blob);
+    const isBlob = value instanceof Uint8Array;
+    writer.u8(isBlob ? valueTags.blob : valueTags.text);
+    const bytes = typeof value === "string" ? Buffer.from(value) : isBlob ? value : value.bytes;
     writeVarint(writer, bytes.byteLength);
     writer.bytes(bytes);
   }

@@ -54,9 +54,3 @@ export function readInteger(reader: ByteReader): bigint {
   const high = BigInt(reader.u32());
   return BigInt.asIntN(64, (high << 32n) | BigInt(reader.u32()));
 }
-
-/** Equal as SQLite's IS is, except that 1 and 1.0 differ. */
-export function sameValue(a: SqlValue | undefined, b: SqlValue | undefined): boolean {
-  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
-  return Object.is(a, b);
-}

@@ -4,7 +4,7 @@
  *   null       NULL                            "text"               text
  *   1, -7      an integer up to 2^53           {"integer": "…"}     a larger one
  *   1.5        a float with a fraction         {"float": "1"}       a float without one, and infinities
- *   {"blob": "base64"}
+ *   {"blob": "base64"}                         {"text": "base64"}   text that is no UTF-8
  *
  * One event of the stream:
  *
@@ -22,6 +22,7 @@
 
 import { ProtocolError } from "../../base/errors.ts";
 import type { SparseRow } from "../../changes/changeset.ts";
+import { type RowValue, TextBytes, textOf } from "../../changes/row-values.ts";
 import type { NamedChange, NamedStep, RecordedStatement } from "../../changes/steps.ts";
 import type { SqlValue } from "../../changes/values.ts";
 
@@ -32,7 +33,8 @@ export type JsonValue =
   | string
   | { readonly integer: string }
   | { readonly float: string }
-  | { readonly blob: string };
+  | { readonly blob: string }
+  | { readonly text: string };
 
 export type JsonRow = Readonly<Record<string, JsonValue>>;
 
@@ -78,7 +80,13 @@ export function fromJson(value: unknown): SqlValue {
   throw new ProtocolError(`${JSON.stringify(value)} is no value of SQLite`);
 }
 
-export function toJson(value: SqlValue): JsonValue {
+/** Of a row. Throws ProtocolError likewise. */
+export function rowValueFrom(value: unknown): RowValue {
+  const { text } = (value ?? {}) as Record<string, unknown>;
+  return typeof text === "string" ? textOf(Buffer.from(text, "base64")) : fromJson(value);
+}
+
+export function toJson(value: RowValue): JsonValue {
   if (value === null || typeof value === "string") return value;
   if (typeof value === "bigint") {
     const n = Number(value);
@@ -88,7 +96,11 @@ export function toJson(value: SqlValue): JsonValue {
     const isPlain = Number.isFinite(value) && !Number.isInteger(value);
     return isPlain ? value : { float: Object.is(value, -0) ? "-0" : String(value) };
   }
-  return { blob: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") };
+  return value instanceof TextBytes ? { text: base64(value.bytes) } : { blob: base64(value) };
+}
+
+function base64({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("base64");
 }
 
 function rowStep({

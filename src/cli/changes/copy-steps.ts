@@ -1,6 +1,11 @@
 /** Events of the change stream as a copy takes them (db/copy/row-copy.ts). */
 
-import { fromJson, type JsonRow, type JsonStep } from "../../api/changes/change-json.ts";
+import {
+  fromJson,
+  type JsonRow,
+  type JsonStep,
+  rowValueFrom,
+} from "../../api/changes/change-json.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import type { RecordedStatement } from "../../changes/steps.ts";
 import type { CopyRow, CopyStep } from "../../db/copy/row-copy.ts";
@@ -44,5 +49,5 @@ function toInteger(value: unknown): bigint {
 }
 
 function toRow(row: JsonRow): CopyRow {
-  return new Map(Object.entries(row).map(([name, value]) => [name, fromJson(value)]));
+  return new Map(Object.entries(row).map(([name, value]) => [name, rowValueFrom(value)]));
 }

@@ -19,15 +19,15 @@ import type { DatabaseSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../base/errors.ts";
 import type { RowChange, SparseRow } from "../../changes/changeset.ts";
 import { encodeChangeset } from "../../changes/encode-changeset.ts";
+import { type RowValue, TextBytes } from "../../changes/row-values.ts";
 import type { Step } from "../../changes/steps.ts";
-import type { SqlValue } from "../../changes/values.ts";
 import type { EntryId } from "../../vocabulary.ts";
 import { openCopy } from "../process/connection.ts";
 import { rowidNames } from "../record/schema-facts.ts";
 import { StepRunner } from "../record/step-runner.ts";
 
 /** By the names of the columns. */
-export type CopyRow = ReadonlyMap<string, SqlValue>;
+export type CopyRow = ReadonlyMap<string, RowValue>;
 
 /** A row, before and after; of an update, the key and what changed. */
 export type CopyChange = {
@@ -176,8 +176,9 @@ function endOfRun(steps: readonly CopyStep[], from: number): number {
   return Math.max(end, from + 1);
 }
 
-function keyText(value: SqlValue | undefined): string {
+function keyText(value: RowValue | undefined): string {
   if (value instanceof Uint8Array) return `x${Buffer.from(value).toString("hex")}`;
+  if (value instanceof TextBytes) return `t${Buffer.from(value.bytes).toString("hex")}`;
   return `${typeof value} ${value}`;
 }
 

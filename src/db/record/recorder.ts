@@ -17,7 +17,6 @@
 import type { DatabaseSync, Session, StatementSync } from "node:sqlite";
 import { encodeChangeset } from "../../changes/encode-changeset.ts";
 import type { RecordedStatement } from "../../changes/steps.ts";
-import type { SqlValue } from "../../changes/values.ts";
 import { positionTable } from "../position-table.ts";
 import { inputValue } from "../sql/arguments.ts";
 import type { Authorizer } from "../sql/authorizer.ts";
@@ -30,6 +29,7 @@ import { type Recorded, type Recording, recordedText } from "./recording.ts";
 import { whyNotRepeatable } from "./repeatable.ts";
 import { ChangedRows } from "./rows/changed-rows.ts";
 import { ChosenRowids, chosenOf } from "./rows/chosen-rowids.ts";
+import { ExactRows } from "./rows/exact-rows.ts";
 import { wasInsertedFirst } from "./rows/inserted-first.ts";
 import { NewTable } from "./rows/new-table.ts";
 import { sequenceStep } from "./rows/sequence-step.ts";
@@ -423,8 +423,8 @@ export class Recorder {
     if (!this.#hasNullKey(facts)) return;
     this.#nullFree.delete(facts.name);
     const { name, columns, nullableKey } = facts;
-    const sql = `SELECT ${columns.map(quoted).join()} FROM main.${quoted(name)} WHERE ${anyIsNull(nullableKey)}`;
-    const rows = this.#prepared(sql).all() as unknown as SqlValue[][];
+    const from = `main.${quoted(name)} WHERE ${anyIsNull(nullableKey)}`;
+    const rows = new ExactRows(this.#db, columns.map(quoted), from).all();
     const changes = rows.map(
       (after) => ({ operation: "insert", indirect: false, before: undefined, after }) as const,
     );

@@ -409,11 +409,13 @@ test("only chosen tables travel", () => {
       ),
     );
     pair.run(
-      unit("INSERT INTO wanted VALUES (1, 'a')"),
+      unit("INSERT INTO wanted VALUES (1, 'a'), (2, CAST(x'61ff' AS TEXT))"),
       unit("INSERT INTO other VALUES (9, 'b')"),
       unit("INSERT INTO loose VALUES (1)"),
     );
     pair.assertEqual("other", "loose");
+    const text = pair.follower.prepare("SELECT typeof(v), hex(v) FROM wanted WHERE id = 2");
+    assert.deepEqual(text.all(), [["text", "61FF"]]);
     assert.deepEqual(pair.follower.prepare("SELECT * FROM other").all(), []);
     assert.deepEqual(pair.follower.prepare("SELECT * FROM loose").all(), []);
   }

@@ -8,6 +8,7 @@
 
 import type { SparseRow } from "../../changes/changeset.ts";
 import { namedSteps } from "../../changes/named-steps.ts";
+import { type RowValue, TextBytes } from "../../changes/row-values.ts";
 import type { NamedChange, NamedStep, RecordedStatement } from "../../changes/steps.ts";
 import { decodeTransactions } from "../../changes/steps-codec.ts";
 import { toValue, type Value } from "../../db/sql/request.ts";
@@ -114,7 +115,12 @@ function named(
 ): Record<string, Value> | undefined {
   if (row === undefined) return undefined;
   const pairs = row.flatMap((value, i): [string, Value][] =>
-    value === undefined ? [] : [[names[i]!, toValue(value)]],
+    value === undefined ? [] : [[names[i]!, shown(value)]],
   );
   return Object.fromEntries(pairs);
+}
+
+/** Hrana has no form for text that is no UTF-8: it is as clients read it, with U+FFFD. */
+function shown(value: RowValue): Value {
+  return toValue(value instanceof TextBytes ? String(value) : value);
 }

@@ -5,10 +5,12 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { encodeChangeset } from "../../../changes/encode-changeset.ts";
+import type { RowValue } from "../../../changes/row-values.ts";
 import type { RecordedStatement, Step } from "../../../changes/steps.ts";
 import type { SqlValue } from "../../../changes/values.ts";
 import { quoted } from "../../sql/quoted.ts";
 import { type TableFacts, travellingKey } from "../schema-facts.ts";
+import { bound, ExactRows, placeOf } from "./exact-rows.ts";
 
 type NewTableStep = Extract<Step, { type: "statement" | "changeset" }>;
 
@@ -29,27 +31,25 @@ export class NewTable {
       const statement: RecordedStatement = { sql, args, namedArgs: [], foreignKeys, ...untold };
       return { type: "statement", why, statement };
     };
-    const made = this.#rows(
-      "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?",
-      name,
-    );
-    const table = step(String(made[0]![0]), []);
-    const stored = columns.map(quoted).join();
-    const from = `FROM main.${quoted(name)}`;
+    const made = this.#db
+      .prepare("SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?")
+      .get(name) as unknown as [string];
+    const table = step(made[0], []);
+    const stored = columns.map(quoted);
+    const all = (of: readonly string[]) =>
+      new ExactRows(this.#db, of, `main.${quoted(name)}`).all();
     if (rowid === undefined) {
       // No name of the rowid is left, so nobody can see it; in their order the rows get the same ones.
-      const insert = `INSERT INTO main.${quoted(name)}(${stored}) VALUES (${columns.map(() => "?").join()})`;
-      return [table, ...this.#rows(`SELECT ${stored} ${from}`).map((row) => step(insert, row))];
+      const insert = `INSERT INTO main.${quoted(name)}(${stored.join()}) VALUES `;
+      const put = (row: readonly RowValue[]) =>
+        step(`${insert}(${row.map(placeOf).join()})`, row.map(bound) as SqlValue[]);
+      return [table, ...all(stored).map(put)];
     }
-    const changes = this.#rows(`SELECT ${rowid}, ${stored} ${from}`).map(
+    const changes = all([rowid, ...stored]).map(
       (after) => ({ operation: "insert", indirect: false, before: undefined, after }) as const,
     );
     const primaryKey = travellingKey(this.#facts);
     const bytes = encodeChangeset([{ format: "changeset", table: name, primaryKey, changes }]);
     return bytes.byteLength === 0 ? [table] : [table, { type: "changeset", bytes }];
-  }
-
-  #rows(sql: string, ...args: string[]): SqlValue[][] {
-    return this.#db.prepare(sql).all(...args) as unknown as SqlValue[][];
   }
 }

@@ -4,11 +4,12 @@
  * in, so that unique indexes are satisfied in the end and need not be on the way.
  */
 
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { CorruptionError, messageOf } from "../../../base/errors.ts";
 import type { RowChange } from "../../../changes/changeset.ts";
-import { type SqlValue, sameValue } from "../../../changes/values.ts";
+import { type RowValue, sameValue } from "../../../changes/row-values.ts";
 import { quoted } from "../../sql/quoted.ts";
+import { bound, ExactRows, placeOf } from "./exact-rows.ts";
 
 type Table = {
   readonly name: string;
@@ -24,28 +25,30 @@ export function applyByRowid(
   changes: readonly RowChange[],
 ): void {
   const table = `main.${quoted(name)}`;
-  const cells = [rowid, ...columns.map(quoted)].join();
-  const find = db.prepare(`SELECT ${cells} FROM ${table} WHERE ${rowid} = ?`);
+  const cells = [rowid!, ...columns.map(quoted)];
+  const find = new ExactRows(db, cells, `${table} WHERE ${rowid} = ?`);
   const remove = db.prepare(`DELETE FROM ${table} WHERE ${rowid} = ?`);
-  const marks = ["?", ...columns.map(() => "?")].join();
-  const put = db.prepare(`INSERT OR ABORT INTO ${table}(${cells}) VALUES (${marks})`);
-  const coming: (SqlValue | undefined)[][] = [];
+  const putting = `INSERT OR ABORT INTO ${table}(${cells.join()}) VALUES `;
+  const put = db.prepare(`${putting}(${cells.map(() => "?").join()})`);
+  const coming: (RowValue | undefined)[][] = [];
   for (const { before, after } of changes) {
     if (before === undefined) {
       coming.push([...after!]);
       continue;
     }
-    const found = find.get(before[0] as SQLInputValue) as unknown as SqlValue[] | undefined;
+    const found = find.get(before[0]!);
     if (found === undefined) throw differs("a row is missing");
     const isSame = before.every((value, i) => value === undefined || sameValue(value, found[i]));
     if (!isSame) throw differs("a row is not what it was on the leader");
-    remove.run(before[0] as SQLInputValue);
+    remove.run(bound(before[0]));
     if (after !== undefined)
       coming.push(found.map((value, i) => (after[i] === undefined ? value : after[i])));
   }
   for (const row of coming) {
     try {
-      put.run(...(row as SQLInputValue[]));
+      const isPlain = row.every((value) => placeOf(value) === "?");
+      const call = isPlain ? put : db.prepare(`${putting}(${row.map(placeOf).join()})`);
+      call.run(...row.map(bound));
     } catch (cause) {
       throw differs(messageOf(cause), cause);
     }

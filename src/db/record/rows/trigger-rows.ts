@@ -17,14 +17,15 @@
  * a session.
  */
 
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { RowChange, TableChanges } from "../../../changes/changeset.ts";
 import { encodeChangeset } from "../../../changes/encode-changeset.ts";
-import { type SqlValue, sameValue } from "../../../changes/values.ts";
+import { type RowValue, sameValue, TextBytes } from "../../../changes/row-values.ts";
 import { hideTemporary } from "../../position-table.ts";
 import { ownTriggerPrefix } from "../../sql/authorizer.ts";
 import { quoted } from "../../sql/quoted.ts";
 import { type TableFacts, travellingColumns, travellingKey } from "../schema-facts.ts";
+import { ExactRows, placeOf } from "./exact-rows.ts";
 
 const notes = { was: 0n, came: 1n, went: 2n } as const;
 
@@ -37,7 +38,7 @@ type Watched = {
   readonly primaryKey: Uint8Array;
 };
 
-type Noted = { came: number; went: number; was: SqlValue[] | undefined; key: SqlValue[] };
+type Noted = { came: number; went: number; was: RowValue[] | undefined; key: RowValue[] };
 
 /** The changelog of one connection. */
 export class TriggerLog {
@@ -116,12 +117,11 @@ export class TriggerLog {
 
   #changesOf(watched: Watched): RowChange[] {
     const { log, facts, columns, primaryKey } = watched;
-    const rows = this.#db
-      .prepare(`SELECT * FROM temp.${log} ORDER BY seq`)
-      .all() as unknown as SqlValue[][];
+    const cells = columns.map((_, i) => `c${i}`);
+    const rows = new ExactRows(this.#db, ["note", ...cells], `temp.${log} ORDER BY seq`).all();
     if (rows.length === 0) return [];
     const notedByKey = new Map<string, Noted>();
-    for (const [, note, ...values] of rows) {
+    for (const [note, ...values] of rows) {
       const key = values.filter((_, i) => primaryKey[i]! > 0);
       const name = nameOf(key);
       const noted = notedByKey.get(name) ?? { came: 0, went: 0, was: undefined, key };
@@ -130,20 +130,25 @@ export class TriggerLog {
       else if (note === notes.went) noted.went++;
       else noted.was ??= values;
     }
-    const isRow = columns.filter((_, i) => primaryKey[i]! > 0).map((c) => `${c} IS ?`);
-    const now = this.#db.prepare(
-      `SELECT ${columns.join()} FROM main.${quoted(facts.name)} WHERE ${isRow.join(" AND ")}`,
-    );
+    const keyColumns = columns.filter((_, i) => primaryKey[i]! > 0);
+    const rowsBy = (places: readonly string[]) => {
+      const isRow = keyColumns.map((name, i) => `${name} IS ${places[i]}`).join(" AND ");
+      return new ExactRows(this.#db, columns, `main.${quoted(facts.name)} WHERE ${isRow}`);
+    };
+    const plain = rowsBy(keyColumns.map(() => "?"));
     return [...notedByKey.values()].flatMap((noted) => {
-      const row = now.get(...(noted.key as SQLInputValue[]));
-      return changeOf(noted, row as unknown as SqlValue[] | undefined, primaryKey);
+      const { key } = noted;
+      const now = key.some((value) => value instanceof TextBytes)
+        ? rowsBy(key.map(placeOf))
+        : plain;
+      return changeOf(noted, now.get(...key), primaryKey);
     });
   }
 }
 
 function changeOf(
   { came, went, was }: Noted,
-  now: SqlValue[] | undefined,
+  now: RowValue[] | undefined,
   primaryKey: Uint8Array,
 ): RowChange[] {
   const wasThere = (now === undefined ? 0 : 1) - came + went > 0;
@@ -196,9 +201,10 @@ function triggersOf({ facts, log, columns, primaryKey }: Watched): string {
 }
 
 /** Equal for equal keys. */
-function nameOf(key: readonly SqlValue[]): string {
+function nameOf(key: readonly RowValue[]): string {
   return JSON.stringify(key, (_, value) => {
     if (typeof value === "bigint") return `i${value}`;
+    if (value instanceof TextBytes) return `x${Buffer.from(value.bytes).toString("hex")}`;
     if (value instanceof Uint8Array) return `b${Buffer.from(value).toString("hex")}`;
     return typeof value === "string" ? `t${value}` : value;
   });
