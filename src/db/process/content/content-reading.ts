@@ -9,8 +9,9 @@
 
 import { createHash, hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
-import type { SqlValue } from "../../../changes/values.ts";
+import { type RowValue, TextBytes } from "../../../changes/row-values.ts";
 import type { Lsn, Term } from "../../../vocabulary.ts";
+import { ExactRows } from "../../record/rows/exact-rows.ts";
 import { SchemaFacts } from "../../record/schema-facts.ts";
 import { quoted } from "../../sql/quoted.ts";
 
@@ -80,10 +81,12 @@ function schemaChecksum(db: DatabaseSync): string {
 function tableChecksum(db: DatabaseSync, name: string, rowid: string | undefined): string {
   let sum = 0n;
   let rows = 0;
-  const columns = rowid === undefined ? "*" : `${rowid}, *`;
-  const all = db.prepare(`SELECT ${columns} FROM main.${quoted(name)}`);
-  for (const row of all.iterate()) {
-    const digest = hash("sha256", rowText(row as unknown as SqlValue[]), "buffer");
+  const from = `main.${quoted(name)}`;
+  const columns = db.prepare(`SELECT * FROM ${from}`).columns();
+  const read = columns.map((column) => quoted(column.name));
+  if (rowid !== undefined) read.unshift(rowid);
+  for (const row of new ExactRows(db, read, from).iterate()) {
+    const digest = hash("sha256", rowText(row), "buffer");
     sum += digest.readBigUInt64BE(0);
     rows++;
   }
@@ -91,13 +94,14 @@ function tableChecksum(db: DatabaseSync, name: string, rowid: string | undefined
 }
 
 /** Different for different rows: each value with its type and length. */
-function rowText(row: readonly SqlValue[]): string {
+function rowText(row: readonly RowValue[]): string {
   let text = "";
   for (const value of row) {
     if (value === null) text += "n;";
     else if (typeof value === "bigint") text += `i${value};`;
-    else if (typeof value === "number") text += `f${value};`;
+    else if (typeof value === "number") text += Object.is(value, -0) ? "f-0;" : `f${value};`;
     else if (typeof value === "string") text += `t${value.length}:${value};`;
+    else if (value instanceof TextBytes) text += `x${Buffer.from(value.bytes).toString("base64")};`;
     else text += `b${Buffer.from(value).toString("base64")};`;
   }
   return text;

@@ -24,14 +24,28 @@ export class ExactRows {
     return this.all(...values)[0];
   }
 
+  /** One after the other, however many there are. */
+  *iterate(): Iterable<RowValue[]> {
+    let bytes: Iterator<Uint8Array[]> | undefined;
+    let skipped = 0;
+    for (const row of this.#rows.iterate() as unknown as Iterable<RowValue[]>) {
+      if (!row.some(mayLack)) {
+        skipped++;
+        yield row;
+        continue;
+      }
+      bytes ??= this.#db.prepare(this.#bytesSql).iterate() as unknown as Iterator<Uint8Array[]>;
+      for (; skipped > 0; skipped--) bytes.next();
+      yield exact(row, bytes.next().value as Uint8Array[]);
+    }
+  }
+
   all(...values: readonly RowValue[]): RowValue[][] {
     const args = values.map(bound);
     const rows = this.#rows.all(...args) as unknown as RowValue[][];
     if (!rows.some((row) => row.some(mayLack))) return rows;
     const bytes = this.#db.prepare(this.#bytesSql).all(...args) as unknown as Uint8Array[][];
-    return rows.map((row, n) =>
-      row.map((value, i) => (mayLack(value) ? textOf(bytes[n]![i]!) : value)),
-    );
+    return rows.map((row, n) => exact(row, bytes[n]!));
   }
 }
 
@@ -42,6 +56,10 @@ export function placeOf(value: RowValue | undefined): string {
 
 export function bound(value: RowValue | undefined): SQLInputValue {
   return (value instanceof TextBytes ? value.bytes : value) as SQLInputValue;
+}
+
+function exact(row: readonly RowValue[], bytes: readonly Uint8Array[]): RowValue[] {
+  return row.map((value, i) => (mayLack(value) ? textOf(bytes[i]!) : value));
 }
 
 function mayLack(value: RowValue): boolean {
